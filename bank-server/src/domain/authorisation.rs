@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use shared_types::pki::eidas::OrganisationId;
 use shared_types::xs2a::authorisation::{
     AuthenticationObject, AuthenticationType, ScaApproach, ScaStatus,
 };
@@ -11,6 +12,17 @@ use shared_types::xs2a::consent::{AccountAccess, ConsentStatus};
 use shared_types::xs2a::text::Text;
 
 use super::{Grant, PsuId};
+
+/// The resource of an authorisation: that of a TPP's consent, by its id.
+#[derive(Debug, Clone, Copy)]
+pub struct AuthorisationKey<'a> {
+    /// The TPP.
+    pub tpp: &'a OrganisationId,
+    /// Which of its consents.
+    pub consent_id: &'a str,
+    /// Which of the consent's authorisations.
+    pub id: &'a str,
+}
 
 /// Authorisation of a consent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,13 +55,6 @@ pub struct Authorisation {
     pub shown: Option<ConsentStatus>,
     /// The password that came with its start was wrong.
     pub refused: bool,
-}
-
-impl Authorisation {
-    /// The PSU, as an update compares her with the stored one: another may have taken her place.
-    pub(crate) fn psu_text(&self) -> &str {
-        self.psu.as_ref().map_or("", |psu| &psu.0)
-    }
 }
 
 /// Access and grants that an approval gives the consent, as the first customer who approves has

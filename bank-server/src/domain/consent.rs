@@ -92,6 +92,4 @@ pub struct CustomerConsent {
     pub tpp: TppRecord,
     /// Its grants.
     pub grants: Vec<Grant>,
-    /// When it was last used.
-    pub last_used: Option<DateTime<Utc>>,
 }

@@ -12,7 +12,9 @@ mod totp_secret;
 mod tpp;
 
 pub use self::account::{Account, AccountId, AccountKind, Arrival};
-pub use self::authorisation::{ApprovedAccess, Authorisation, MethodId, NotAMethod};
+pub use self::authorisation::{
+    ApprovedAccess, Authorisation, AuthorisationKey, MethodId, NotAMethod,
+};
 pub use self::consent::{Consent, CustomerConsent, Grant, Granted};
 pub use self::psu::PsuId;
 pub use self::resource::Resource;

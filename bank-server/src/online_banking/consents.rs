@@ -78,7 +78,7 @@ fn consent(state: &OnlineBanking, one: &CustomerConsent, views: &[View]) -> Mark
                 dd { (request::moment(state, one.consent.last_action)) }
                 dt { (words.last_used) }
                 dd {
-                    @match one.last_used {
+                    @match one.consent.last_use {
                         Some(time) => (request::moment(state, time)),
                         None => (words.never_used),
                     }

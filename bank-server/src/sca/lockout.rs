@@ -17,13 +17,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared_types::pki::eidas::OrganisationId;
-use sqlx::Row as _;
+use sqlx::FromRow;
+use sqlx::any::AnyRow;
 use tokio::sync::OwnedMutexGuard;
 
 use super::{ScaError, Source};
 use crate::calendar::Calendar;
 use crate::domain::PsuId;
 use crate::keyed_locks::KeyedLocks;
+use crate::store::columns::Columns;
 use crate::store::vault::Vault;
 use crate::store::{AdvisoryLock, Database, StoreError, WriteTransaction};
 
@@ -185,7 +187,11 @@ impl Lockout {
         let mut counted = Vec::with_capacity(buckets.len());
         for (bucket, measure) in buckets {
             transaction.take(AdvisoryLock::Attempts(&bucket)).await?;
-            let stored = tally(&mut transaction, &bucket).await?;
+            let stored: Option<Tally> =
+                sqlx::query_as("SELECT failed, last FROM failure WHERE bucket = $1")
+                    .bind(&bucket)
+                    .fetch_optional(&mut *transaction)
+                    .await?;
             let none = Tally {
                 failed: 0,
                 last: now,
@@ -356,24 +362,14 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-async fn tally(
-    transaction: &mut WriteTransaction,
-    bucket: &str,
-) -> Result<Option<Tally>, StoreError> {
-    let row = sqlx::query("SELECT failed, last FROM failure WHERE bucket = $1")
-        .bind(bucket)
-        .fetch_optional(&mut **transaction)
-        .await?;
-    row.map(|row| {
-        let last = DateTime::from_timestamp(row.try_get("last")?, 0);
-        Ok(Tally {
-            failed: row.try_get("failed")?,
-            last: last.ok_or(StoreError::Corrupt {
-                what: "failure.last",
-            })?,
+impl FromRow<'_, AnyRow> for Tally {
+    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        let row = Columns::of("failure", row);
+        Ok(Self {
+            failed: row.get("failed")?,
+            last: row.get("last")?,
         })
-    })
-    .transpose()
+    }
 }
 
 async fn write(

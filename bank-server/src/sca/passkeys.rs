@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::Row as _;
+use sqlx::FromRow;
 use sqlx::any::AnyRow;
 use url::Url;
 use webauthn_rs::prelude::{
@@ -19,6 +19,7 @@ use webauthn_rs::{Webauthn, WebauthnBuilder};
 use super::{Challenge, Method, ScaError, Source, Subject, handle_of};
 use crate::calendar::{Calendar, MAX_CLOCK_SKEW};
 use crate::domain::{MethodId, PsuId};
+use crate::store::columns::{Columns, to_json};
 use crate::store::credentials::{CredentialsVersion, begin_version, is_current};
 use crate::store::vault::Vault;
 use crate::store::{AdvisoryLock, Database, StoreError};
@@ -28,6 +29,10 @@ const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 
 /// Passkeys that one customer may have.
 const MOST: i64 = 10;
+
+/// Columns of JSON.
+const CREDENTIAL: &str = "passkey.credential";
+const STATE: &str = "passkey_question.state";
 
 /// The customers' passkeys. Cheap to clone.
 #[derive(Clone)]
@@ -91,30 +96,11 @@ impl Passkeys {
 
     /// A customer's passkeys, the oldest first.
     pub async fn of(&self, psu: &PsuId) -> Result<Vec<NamedPasskey>, StoreError> {
-        let rows = sqlx::query(
+        let passkeys = sqlx::query_as(
             "SELECT id, name, created, last_used FROM passkey WHERE psu = $1 ORDER BY created, id",
-        )
-        .bind(&psu.0)
-        .fetch_all(self.database.pool())
-        .await?;
-        let time = |seconds| {
-            DateTime::from_timestamp(seconds, 0).ok_or(StoreError::Corrupt {
-                what: "passkey.created",
-            })
-        };
-        rows.iter()
-            .map(|row| {
-                Ok(NamedPasskey {
-                    id: row.try_get("id")?,
-                    name: row.try_get("name")?,
-                    created: time(row.try_get("created")?)?,
-                    last_used: row
-                        .try_get::<Option<i64>, _>("last_used")?
-                        .map(time)
-                        .transpose()?,
-                })
-            })
-            .collect()
+        );
+        let passkeys = passkeys.bind(&psu.0);
+        Ok(passkeys.fetch_all(self.database.pool()).await?)
     }
 
     /// Begins to add one: the options of `navigator.credentials.create`, as JSON. The customer has just proved who she is.
@@ -156,11 +142,10 @@ impl Passkeys {
             return Err(PasskeysError::Answer.into());
         }
         // Several may have been begun at once: what counts is how many there are now.
-        let known: i64 = sqlx::query("SELECT COUNT(*) AS number FROM passkey WHERE psu = $1")
+        let known: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM passkey WHERE psu = $1")
             .bind(&psu.0)
             .fetch_one(&mut *transaction)
-            .await?
-            .try_get("number")?;
+            .await?;
         if known >= MOST {
             return Err(PasskeysError::TooMany.into());
         }
@@ -168,10 +153,10 @@ impl Passkeys {
             "INSERT INTO passkey (id, psu, name, credential, created) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (id) DO NOTHING",
         )
-        .bind(id_of(&key))
+        .bind(URL_SAFE_NO_PAD.encode(key.cred_id()))
         .bind(&psu.0)
         .bind(name)
-        .bind(text(&key)?)
+        .bind(to_json(&key, CREDENTIAL)?)
         .bind(self.calendar.now().timestamp())
         .execute(&mut *transaction)
         .await?;
@@ -219,12 +204,13 @@ impl Passkeys {
     }
 
     async fn keys(&self, psu: &PsuId) -> Result<Vec<Passkey>, StoreError> {
-        let rows =
-            sqlx::query("SELECT credential FROM passkey WHERE psu = $1 ORDER BY created, id")
-                .bind(&psu.0)
-                .fetch_all(self.database.pool())
-                .await?;
-        rows.iter().map(key_of).collect()
+        let keys: Vec<String> = sqlx::query_scalar(
+            "SELECT credential FROM passkey WHERE psu = $1 ORDER BY created, id",
+        )
+        .bind(&psu.0)
+        .fetch_all(self.database.pool())
+        .await?;
+        keys.iter().map(|key| from_json(key, CREDENTIAL)).collect()
     }
 
     async fn remember(
@@ -239,7 +225,7 @@ impl Passkeys {
         )
         .bind(&psu.0)
         .bind(subject.as_str())
-        .bind(text(state)?)
+        .bind(to_json(state, STATE)?)
         .bind(self.calendar.now().timestamp())
         .execute(self.database.pool())
         .await?;
@@ -263,10 +249,7 @@ impl Passkeys {
         .fetch_all(self.database.pool())
         .await?;
         let state = states.first().ok_or(ScaError::NoChallenge)?;
-        let state = serde_json::from_str(state).map_err(|_| StoreError::Corrupt {
-            what: "passkey_question.state",
-        })?;
-        Ok(state)
+        Ok(from_json(state, STATE)?)
     }
 }
 
@@ -311,14 +294,15 @@ impl Method for Passkeys {
         let mut transaction = self.database.begin_write().await?;
         let select =
             transaction.locked("SELECT credential FROM passkey WHERE id = $1 AND psu = $2");
-        let row = sqlx::query(sqlx::AssertSqlSafe(select))
+        let key: Option<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(select))
             .bind(&id)
             .bind(&psu.0)
             .fetch_optional(&mut *transaction)
             .await?;
-        let Some(mut key) = row.as_ref().map(key_of).transpose()? else {
+        let Some(key) = key else {
             return Err(wrong);
         };
+        let mut key: Passkey = from_json(&key, CREDENTIAL)?;
         let stored = Credential::from(key.clone()).counter;
         if !is_ahead(result.counter(), stored) {
             tracing::warn!(
@@ -331,7 +315,7 @@ impl Method for Passkeys {
         }
         key.update_credential(&result);
         sqlx::query("UPDATE passkey SET credential = $1, last_used = $2 WHERE id = $3")
-            .bind(text(&key)?)
+            .bind(to_json(&key, CREDENTIAL)?)
             .bind(self.calendar.now().timestamp())
             .bind(&id)
             .execute(&mut *transaction)
@@ -347,23 +331,24 @@ const fn is_ahead(counter: u32, stored: u32) -> bool {
     counter > stored || (counter == 0 && stored == 0)
 }
 
-fn key_of(row: &AnyRow) -> Result<Passkey, StoreError> {
-    let json: String = row.try_get("credential")?;
-    serde_json::from_str(&json).map_err(|_| StoreError::Corrupt {
-        what: "passkey.credential",
-    })
-}
-
-fn id_of(key: &Passkey) -> String {
-    URL_SAFE_NO_PAD.encode(key.cred_id())
-}
-
-fn text(value: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|_| StoreError::Corrupt { what: "passkey" })
+fn from_json<T: DeserializeOwned>(stored: &str, what: &str) -> Result<T, StoreError> {
+    serde_json::from_str(stored).map_err(|_| StoreError::corrupt(what))
 }
 
 fn value(options: &impl Serialize) -> Result<serde_json::Value, ScaError> {
-    serde_json::to_value(options).map_err(|_| StoreError::Corrupt { what: "passkey" }.into())
+    serde_json::to_value(options).map_err(|_| StoreError::corrupt("passkey").into())
+}
+
+impl FromRow<'_, AnyRow> for NamedPasskey {
+    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        let row = Columns::of("passkey", row);
+        Ok(Self {
+            id: row.get("id")?,
+            name: row.get("name")?,
+            created: row.get("created")?,
+            last_used: row.get("last_used")?,
+        })
+    }
 }
 
 #[cfg(test)]

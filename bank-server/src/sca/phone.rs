@@ -10,11 +10,13 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared_types::environment::Randomness;
 use shared_types::pki::digest;
-use sqlx::Row as _;
+use sqlx::FromRow;
+use sqlx::any::AnyRow;
 
 use super::{Challenge, Method, ScaError, Source, Subject};
 use crate::calendar::{Calendar, MAX_CLOCK_SKEW};
 use crate::domain::{MethodId, PsuId};
+use crate::store::columns::Columns;
 use crate::store::credentials::{CredentialsVersion, begin_version, is_current};
 use crate::store::{AdvisoryLock, Database, StoreError};
 
@@ -138,24 +140,12 @@ impl Phones {
 
     /// A customer's devices, the oldest first.
     pub async fn of(&self, psu: &PsuId) -> Result<Vec<Phone>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT token, enrolled FROM phone WHERE psu = $1 AND enrolled > $2 ORDER BY enrolled, token",
-        )
-        .bind(&psu.0)
-        .bind(self.oldest())
-        .fetch_all(self.database.pool())
-        .await?;
-        rows.iter()
-            .map(|row| {
-                let enrolled = DateTime::from_timestamp(row.try_get("enrolled")?, 0);
-                Ok(Phone {
-                    id: row.try_get("token")?,
-                    enrolled: enrolled.ok_or(StoreError::Corrupt {
-                        what: "phone.enrolled",
-                    })?,
-                })
-            })
-            .collect()
+        let phones = sqlx::query_as(
+            "SELECT token, enrolled FROM phone WHERE psu = $1 AND enrolled > $2 \
+             ORDER BY enrolled, token",
+        );
+        let phones = phones.bind(&psu.0).bind(self.oldest());
+        Ok(phones.fetch_all(self.database.pool()).await?)
     }
 
     /// Removes one of the customer's.
@@ -176,22 +166,23 @@ impl Phones {
     /// Whose device that is, if it is enrolled. One that a clock has enrolled that was ahead is enrolled from now.
     pub async fn owner(&self, token: &str) -> Result<Option<PsuId>, StoreError> {
         let (token, now) = (digest::sha256(token.as_bytes()), self.calendar.now());
-        let row = sqlx::query("SELECT psu, enrolled FROM phone WHERE token = $1 AND enrolled > $2")
-            .bind(&token)
-            .bind(self.oldest())
-            .fetch_optional(self.database.pool())
-            .await?;
-        let Some(row) = row else {
+        let found: Option<(String, i64)> =
+            sqlx::query_as("SELECT psu, enrolled FROM phone WHERE token = $1 AND enrolled > $2")
+                .bind(&token)
+                .bind(self.oldest())
+                .fetch_optional(self.database.pool())
+                .await?;
+        let Some((psu, enrolled)) = found else {
             return Ok(None);
         };
-        if row.try_get::<i64, _>("enrolled")? > (now + MAX_CLOCK_SKEW).timestamp() {
+        if enrolled > (now + MAX_CLOCK_SKEW).timestamp() {
             sqlx::query("UPDATE phone SET enrolled = $1 WHERE token = $2")
                 .bind(now.timestamp())
                 .bind(&token)
                 .execute(self.database.pool())
                 .await?;
         }
-        Ok(Some(PsuId(row.try_get("psu")?)))
+        Ok(Some(PsuId(psu)))
     }
 
     /// Forgets a device.
@@ -207,6 +198,16 @@ impl Phones {
     }
 }
 
+impl FromRow<'_, AnyRow> for Phone {
+    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        let row = Columns::of("phone", row);
+        Ok(Self {
+            id: row.get("token")?,
+            enrolled: row.get("enrolled")?,
+        })
+    }
+}
+
 #[async_trait]
 impl Method for Phones {
     fn id(&self) -> MethodId {
@@ -214,13 +215,10 @@ impl Method for Phones {
     }
 
     async fn is_enrolled(&self, psu: &PsuId) -> Result<bool, ScaError> {
-        let row =
-            sqlx::query("SELECT 1 AS there FROM phone WHERE psu = $1 AND enrolled > $2 LIMIT 1")
-                .bind(&psu.0)
-                .bind(self.oldest())
-                .fetch_optional(self.database.pool())
-                .await?;
-        Ok(row.is_some())
+        let phones = sqlx::query("SELECT 1 FROM phone WHERE psu = $1 AND enrolled > $2 LIMIT 1");
+        let phones = phones.bind(&psu.0).bind(self.oldest());
+        let found = phones.fetch_optional(self.database.pool()).await?;
+        Ok(found.is_some())
     }
 
     /// What waits is read from the authorisations themselves: there is nothing to send.

@@ -11,13 +11,15 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta};
-use sqlx::Row as _;
+use sqlx::FromRow;
+use sqlx::any::AnyRow;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use totp_rs::{Algorithm, Builder};
 
 use super::{Challenge, Method, ScaError, Source, Subject};
 use crate::calendar::Calendar;
 use crate::domain::{MethodId, PsuId, TotpSecret};
+use crate::store::columns::Columns;
 use crate::store::credentials::CustomerCredentials;
 use crate::store::{AdvisoryLock, Database};
 
@@ -170,6 +172,20 @@ impl Steps {
     }
 }
 
+impl FromRow<'_, AnyRow> for Steps {
+    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        let row = Columns::of("code", row);
+        Ok(Self {
+            subject: row.get("subject")?,
+            opened: row.get("opened")?,
+            first: row.get("first_step")?,
+            used: row.get("used_step")?,
+            wrong: row.get("wrong")?,
+            standing: row.get("standing")?,
+        })
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Right,
@@ -223,24 +239,14 @@ impl Totp {
     ) -> Result<T, ScaError> {
         let mut transaction = self.database.begin_write().await?;
         transaction.take(AdvisoryLock::Codes(psu)).await?;
-        let row = sqlx::query(
-            "SELECT subject, opened, first_step, used_step, wrong, standing FROM code WHERE psu = $1",
+        let before: Option<Steps> = sqlx::query_as(
+            "SELECT subject, opened, first_step, used_step, wrong, standing FROM code \
+             WHERE psu = $1",
         )
         .bind(&psu.0)
         .fetch_optional(&mut *transaction)
         .await?;
-        let before = match row {
-            None => Steps::none(),
-            Some(row) => Steps {
-                subject: row.try_get("subject")?,
-                opened: row.try_get("opened")?,
-                first: row.try_get("first_step")?,
-                used: row.try_get("used_step")?,
-                wrong: row.try_get("wrong")?,
-                standing: row.try_get::<i64, _>("standing")? != 0,
-            },
-        };
-        let (after, outcome) = change(before.at(now));
+        let (after, outcome) = change(before.unwrap_or_else(Steps::none).at(now));
         sqlx::query(
             "INSERT INTO code (psu, subject, opened, first_step, used_step, wrong, standing) VALUES ($1, $2, $3, $4, $5, $6, $7) \
              ON CONFLICT (psu) DO UPDATE SET subject = excluded.subject, opened = excluded.opened, \

@@ -4,36 +4,46 @@ use chrono::{DateTime, Utc};
 use shared_types::pki::eidas::OrganisationId;
 use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
 use shared_types::xs2a::consent::ConsentStatus;
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use sqlx::{Any, Executor, FromRow, Row as _};
 use uuid::Uuid;
 
+use super::columns::{Columns, to_json};
 use super::consents::{Rule, by_id, change_in, open_accounts, replace_older};
 use super::credentials::{CredentialsVersion, is_current};
 use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
-use crate::domain::{ApprovedAccess, Authorisation, Consent, MethodId, PsuId};
+use crate::domain::{ApprovedAccess, Authorisation, AuthorisationKey, Consent, MethodId, PsuId};
 
-/// An authorisation that is about to be stored.
-#[derive(Debug, Clone)]
-pub struct NewAuthorisation<'a> {
-    /// The id it will have.
-    pub id: Uuid,
-    /// The consent it is for.
+/// A TPP's request to start an authorisation.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// The TPP.
+    pub tpp: &'a OrganisationId,
+    /// For which of its consents.
     pub consent_id: &'a str,
     /// The request's `X-Request-ID`.
     pub request_id: Uuid,
-    /// Digest of the request: two requests with one id must have the same.
+    /// Digest of the request: the same id with another digest is refused.
     pub digest: &'a str,
-    /// Whom the TPP names.
+    /// The PSU whom it names.
     pub psu: Option<&'a PsuId>,
-    /// The approach.
+    /// The approach that was chosen.
     pub approach: ScaApproach,
-    /// The status it begins with.
-    pub status: ScaStatus,
     /// Where the customer goes afterwards.
     pub redirect_uri: Option<&'a str>,
     /// Where she goes if nothing came of it.
     pub nok_redirect_uri: Option<&'a str>,
+}
+
+/// An authorisation to store, from a TPP's request.
+#[derive(Debug, Clone, Copy)]
+pub struct NewAuthorisation<'a> {
+    /// The id it will have.
+    pub id: Uuid,
+    /// The request.
+    pub start: Start<'a>,
+    /// The status it begins with.
+    pub status: ScaStatus,
     /// The time.
     pub now: DateTime<Utc>,
 }
@@ -110,7 +120,7 @@ const COLUMNS: &str = "SELECT a.id, a.consent_id, a.psu, a.by_log_in, a.approach
      a.created, a.last_action, a.shown, a.refused, a.request_digest FROM authorisation a";
 
 /// How many customers have approved a consent.
-const APPROVALS: &str = "SELECT COUNT(DISTINCT psu) AS number FROM authorisation \
+const APPROVALS: &str = "SELECT COUNT(DISTINCT psu) FROM authorisation \
      WHERE consent_id = $1 AND status IN ('finalised', 'exempted')";
 
 impl AuthorisationStore {
@@ -128,20 +138,21 @@ impl AuthorisationStore {
         most: i64,
         limits: Option<WaitingLimits<'_>>,
     ) -> Result<Started, StoreError> {
+        let start = new.start;
+        let request_id = start.request_id.to_string();
         let mut transaction = self.database.begin_write().await?;
         // No other authorisation of this consent is stored until the transaction ends.
-        by_id(&mut transaction, new.consent_id).await?;
-        let row = sqlx::query(
-            "SELECT COUNT(*) AS stored, COALESCE(SUM(CASE WHEN request_id = $2 THEN 1 ELSE 0 \
-             END), 0) AS same \
+        by_id(&mut transaction, start.consent_id).await?;
+        let (stored, same): (i64, i64) = sqlx::query_as(
+            "SELECT COUNT(*), COALESCE(SUM(CASE WHEN request_id = $2 THEN 1 ELSE 0 END), 0) \
              FROM authorisation WHERE consent_id = $1",
         )
-        .bind(new.consent_id)
-        .bind(new.request_id.to_string())
+        .bind(start.consent_id)
+        .bind(&request_id)
         .fetch_one(&mut *transaction)
         .await?;
-        if row.try_get::<i64, _>("same")? == 0 {
-            if row.try_get::<i64, _>("stored")? >= most {
+        if same == 0 {
+            if stored >= most {
                 return Ok(Started::TooMany);
             }
             if let Some(limits) = limits
@@ -152,105 +163,79 @@ impl AuthorisationStore {
         }
         sqlx::query(
             "INSERT INTO authorisation (id, consent_id, request_id, psu, approach, status, \
-             redirect_uri, nok_redirect_uri, \
-             created, last_action, request_digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-             $9, $10) \
+             redirect_uri, nok_redirect_uri, created, last_action, request_digest) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10) \
              ON CONFLICT (consent_id, request_id) DO NOTHING",
         )
         .bind(new.id.to_string())
-        .bind(new.consent_id)
-        .bind(new.request_id.to_string())
-        .bind(new.psu.map(|psu| psu.0.as_str()))
-        .bind(new.approach.as_str())
+        .bind(start.consent_id)
+        .bind(request_id)
+        .bind(start.psu.map(|psu| psu.0.as_str()))
+        .bind(start.approach.as_str())
         .bind(new.status.as_str())
-        .bind(new.redirect_uri)
-        .bind(new.nok_redirect_uri)
+        .bind(start.redirect_uri)
+        .bind(start.nok_redirect_uri)
         .bind(new.now.timestamp())
-        .bind(new.digest)
+        .bind(start.digest)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        let found = self
-            .by_request(new.consent_id, new.request_id, new.digest)
-            .await?;
-        found.ok_or(StoreError::Corrupt {
-            what: "authorisation",
-        })
+        let found = self.by_request(start).await?;
+        found.ok_or_else(|| StoreError::corrupt("authorisation"))
     }
 
     /// The outcome of an earlier request of that id.
-    pub async fn by_request(
-        &self,
-        consent_id: &str,
-        request_id: Uuid,
-        digest: &str,
-    ) -> Result<Option<Started>, StoreError> {
+    pub async fn by_request(&self, start: Start<'_>) -> Result<Option<Started>, StoreError> {
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE a.consent_id = $1 AND a.request_id = $2"
         )))
-        .bind(consent_id)
-        .bind(request_id.to_string())
+        .bind(start.consent_id)
+        .bind(start.request_id.to_string())
         .fetch_optional(self.database.pool())
         .await?;
-        row.map(|row| {
-            if row.try_get::<String, _>("request_digest")? == digest {
-                authorisation(&row).map(Started::Authorisation)
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(
+            if row.try_get::<String, _>("request_digest")? == start.digest {
+                Started::Authorisation(Authorisation::from_row(&row)?)
             } else {
-                Ok(Started::OtherRequest)
-            }
-        })
-        .transpose()
+                Started::OtherRequest
+            },
+        ))
     }
 
     /// That authorisation, if it is of that consent and the consent is that TPP's.
     pub async fn find(
         &self,
-        tpp: &OrganisationId,
-        consent_id: &str,
-        id: &str,
+        key: AuthorisationKey<'_>,
     ) -> Result<Option<Authorisation>, StoreError> {
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        let found = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} JOIN consent c ON c.id = a.consent_id WHERE a.id = $1 AND a.consent_id = \
              $2 AND c.tpp = $3"
-        )))
-        .bind(id)
-        .bind(consent_id)
-        .bind(tpp.as_str())
-        .fetch_optional(self.database.pool())
-        .await?;
-        row.as_ref().map(authorisation).transpose()
+        )));
+        let found = found.bind(key.id).bind(key.consent_id);
+        let found = found.bind(key.tpp.as_str());
+        Ok(found.fetch_optional(self.database.pool()).await?)
     }
 
     /// By its id alone, for the customer's side.
     pub async fn find_for_customer(&self, id: &str) -> Result<Option<Authorisation>, StoreError> {
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE a.id = $1")))
-            .bind(id)
-            .fetch_optional(self.database.pool())
-            .await?;
-        row.as_ref().map(authorisation).transpose()
+        let found = sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE a.id = $1")));
+        Ok(found.bind(id).fetch_optional(self.database.pool()).await?)
     }
 
     /// All of a consent, the oldest first.
     pub async fn of_consent(&self, consent_id: &str) -> Result<Vec<Authorisation>, StoreError> {
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        let all = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE a.consent_id = $1 ORDER BY a.created, a.id"
-        )))
-        .bind(consent_id)
-        .fetch_all(self.database.pool())
-        .await?;
-        rows.iter().map(authorisation).collect()
+        )));
+        Ok(all.bind(consent_id).fetch_all(self.database.pool()).await?)
     }
 
     /// How many customers have approved that consent.
     pub async fn approvals_of(&self, consent_id: &str) -> Result<u32, StoreError> {
-        let row = sqlx::query(APPROVALS)
-            .bind(consent_id)
-            .fetch_one(self.database.pool())
-            .await?;
-        let corrupt = |_| StoreError::Corrupt {
-            what: "authorisation",
-        };
-        u32::try_from(row.try_get::<i64, _>("number")?).map_err(corrupt)
+        let approvals = sqlx::query_scalar::<_, i64>(APPROVALS).bind(consent_id);
+        let approvals = approvals.fetch_one(self.database.pool()).await?;
+        u32::try_from(approvals).map_err(|_| StoreError::corrupt("authorisation"))
     }
 
     /// What was started since then and waits in the bank's app for that customer, the newest first.
@@ -259,16 +244,12 @@ impl AuthorisationStore {
         psu: &PsuId,
         since: DateTime<Utc>,
     ) -> Result<Vec<Authorisation>, StoreError> {
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        let waiting = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE a.psu = $1 AND a.status IN ('started', 'psuAuthenticated') AND \
-             a.approach = 'DECOUPLED' \
-             AND a.last_action > $2 ORDER BY a.created DESC, a.id"
-        )))
-        .bind(&psu.0)
-        .bind(since.timestamp())
-        .fetch_all(self.database.pool())
-        .await?;
-        rows.iter().map(authorisation).collect()
+             a.approach = 'DECOUPLED' AND a.last_action > $2 ORDER BY a.created DESC, a.id"
+        )));
+        let waiting = waiting.bind(&psu.0).bind(since.timestamp());
+        Ok(waiting.fetch_all(self.database.pool()).await?)
     }
 
     /// Whether that customer has approved a consent of the same TPP with a second element, in an
@@ -293,8 +274,8 @@ impl AuthorisationStore {
         Ok(row.is_some())
     }
 
-    /// Brings an authorisation from the status it was seen in to another. Says whether it did: if it was no longer in
-    /// that status, or has another customer by now, it stays as it is.
+    /// Moves an authorisation from the status it was seen in to another. It stays as it is if it is
+    /// no longer in that status, or has another customer by now.
     pub async fn advance(
         &self,
         seen: &Authorisation,
@@ -314,27 +295,9 @@ impl AuthorisationStore {
         {
             return Ok(Advanced::TooManyWaiting);
         }
-        let changed = sqlx::query(
-            "UPDATE authorisation SET status = $1, psu = COALESCE($2, psu), method = COALESCE($3, \
-             method), \
-             approach = COALESCE($4, approach), shown = COALESCE($5, shown), last_action = $6, \
-             by_log_in = COALESCE($9, by_log_in) \
-             WHERE id = $7 AND status = $8 AND COALESCE(psu, '') = $10",
-        )
-        .bind(to.as_str())
-        .bind(change.psu.map(|psu| psu.0.as_str()))
-        .bind(change.method.map(MethodId::as_str))
-        .bind(change.approach.map(ScaApproach::as_str))
-        .bind(change.shown.map(ConsentStatus::as_str))
-        .bind(now.timestamp())
-        .bind(&seen.id)
-        .bind(seen.status.as_str())
-        .bind(change.by_log_in.map(i64::from))
-        .bind(seen.psu_text())
-        .execute(&mut *transaction)
-        .await?;
+        let is_moved = transition(&mut *transaction, seen, to, change, now).await?;
         transaction.commit().await?;
-        Ok(if changed.rows_affected() > 0 {
+        Ok(if is_moved {
             Advanced::Done
         } else {
             Advanced::Overtaken
@@ -362,7 +325,11 @@ impl AuthorisationStore {
         let owner = owner.unwrap_or_else(|| psu.clone());
         // Of two consents that become valid at a time, one replaces the other.
         transaction.take(AdvisoryLock::Customer(&owner)).await?;
-        if !end(&mut transaction, seen, to, psu, now).await? {
+        let change = Change {
+            psu: Some(psu),
+            ..Change::default()
+        };
+        if !transition(&mut *transaction, seen, to, change, now).await? {
             return Ok(Approved::AuthorisationOver);
         }
         // Only a second element is an authentication: without one, what needs a fresh one stays
@@ -392,25 +359,15 @@ impl AuthorisationStore {
         opening: Option<&ApprovedAccess>,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let pending = serde_json::to_string(&opening).map_err(|_| StoreError::Corrupt {
-            what: "authorisation.pending",
-        })?;
-        let changed = sqlx::query(
-            "UPDATE authorisation SET status = 'unconfirmed', psu = $1, confirmation = $2, \
-             pending = $3, last_action = $4, \
-             method = $7 WHERE id = $5 AND status = $6 AND COALESCE(psu, '') = $8",
-        )
-        .bind(&psu.0)
-        .bind(code_digest)
-        .bind(pending)
-        .bind(now.timestamp())
-        .bind(&seen.id)
-        .bind(seen.status.as_str())
-        .bind(method.map(MethodId::as_str))
-        .bind(seen.psu_text())
-        .execute(self.database.pool())
-        .await?;
-        Ok(changed.rows_affected() > 0)
+        let access = to_json(&opening, "authorisation.pending")?;
+        let change = Change {
+            psu: Some(psu),
+            method,
+            pending: Some((code_digest, &access)),
+            ..Change::default()
+        };
+        let to = ScaStatus::Unconfirmed;
+        Ok(transition(self.database.pool(), seen, to, change, now).await?)
     }
 
     /// Records that the password that came with its start was wrong.
@@ -435,11 +392,8 @@ impl AuthorisationStore {
         .fetch_optional(self.database.pool())
         .await?;
         let Some(row) = row else { return Ok(None) };
-        let pending: String = row.try_get("pending")?;
-        let opening = serde_json::from_str(&pending).map_err(|_| StoreError::Corrupt {
-            what: "authorisation.pending",
-        })?;
-        Ok(Some((row.try_get("confirmation")?, opening)))
+        let row = Columns::of("authorisation", &row);
+        Ok(Some((row.get("confirmation")?, row.json("pending")?)))
     }
 
     /// Ends an authorisation without success. If the customer has refused, the rule returns the
@@ -451,18 +405,8 @@ impl AuthorisationStore {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.database.begin_write().await?;
-        let changed = sqlx::query(
-            "UPDATE authorisation SET status = 'failed', last_action = $1 WHERE id = $2 AND \
-             status = $3 \
-             AND COALESCE(psu, '') = $4",
-        )
-        .bind(now.timestamp())
-        .bind(&seen.id)
-        .bind(seen.status.as_str())
-        .bind(seen.psu_text())
-        .execute(&mut *transaction)
-        .await?;
-        if changed.rows_affected() == 0 {
+        let (to, change) = (ScaStatus::Failed, Change::default());
+        if !transition(&mut *transaction, seen, to, change, now).await? {
             return Ok(false);
         }
         if let Some(rule) = refused
@@ -490,6 +434,42 @@ pub struct Change<'a> {
     pub approach: Option<ScaApproach>,
     /// The customer is shown what approving opens, while the consent has this status.
     pub shown: Option<ConsentStatus>,
+    /// The approval waits for its confirmation: the digest of the code, and the access as JSON.
+    pub pending: Option<(&'a str, &'a str)>,
+}
+
+/// Moves an authorisation from the status it was seen in to another. Returns false, and changes
+/// nothing, if it is no longer in that status, or has another customer by now.
+async fn transition(
+    executor: impl Executor<'_, Database = Any>,
+    seen: &Authorisation,
+    to: ScaStatus,
+    change: Change<'_>,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let (confirmation, access) = change.pending.unzip();
+    let moved = sqlx::query(
+        "UPDATE authorisation SET status = $1, psu = COALESCE($2, psu), \
+         method = COALESCE($3, method), approach = COALESCE($4, approach), \
+         shown = COALESCE($5, shown), last_action = $6, by_log_in = COALESCE($9, by_log_in), \
+         confirmation = $11, pending = $12 \
+         WHERE id = $7 AND status = $8 AND COALESCE(psu, '') = $10",
+    )
+    .bind(to.as_str())
+    .bind(change.psu.map(|psu| psu.0.as_str()))
+    .bind(change.method.map(MethodId::as_str))
+    .bind(change.approach.map(ScaApproach::as_str))
+    .bind(change.shown.map(ConsentStatus::as_str))
+    .bind(now.timestamp())
+    .bind(&seen.id)
+    .bind(seen.status.as_str())
+    .bind(change.by_log_in.map(i64::from))
+    .bind(seen.psu.as_ref().map_or("", |psu| &psu.0))
+    .bind(confirmation)
+    .bind(access)
+    .execute(executor)
+    .await?;
+    Ok(moved.rows_affected() > 0)
 }
 
 /// Whether one more may wait in the customer's app. No other transaction adds one until this one
@@ -499,10 +479,10 @@ async fn is_within_limits(
     limits: WaitingLimits<'_>,
 ) -> Result<bool, StoreError> {
     transaction.take(AdvisoryLock::Customer(limits.psu)).await?;
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS of_all, COALESCE(SUM(CASE WHEN c.tpp = (SELECT tpp FROM consent WHERE \
+    let (of_all, of_tpp): (i64, i64) = sqlx::query_as(
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN c.tpp = (SELECT tpp FROM consent WHERE \
          id = $1) THEN 1 ELSE 0 END), 0) \
-         AS of_one FROM authorisation a JOIN consent c ON c.id = a.consent_id \
+         FROM authorisation a JOIN consent c ON c.id = a.consent_id \
          WHERE a.psu = $2 AND a.approach = 'DECOUPLED' AND a.status IN ('started', \
          'psuAuthenticated') \
          AND a.last_action > $3 AND c.status IN ('received', 'partiallyAuthorised')",
@@ -512,31 +492,7 @@ async fn is_within_limits(
     .bind(limits.since.timestamp())
     .fetch_one(&mut **transaction)
     .await?;
-    let of_one: i64 = row.try_get("of_one")?;
-    Ok(of_one < limits.max_of_tpp && row.try_get::<i64, _>("of_all")? < limits.max_of_all)
-}
-
-async fn end(
-    transaction: &mut WriteTransaction,
-    seen: &Authorisation,
-    to: ScaStatus,
-    psu: &PsuId,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let changed = sqlx::query(
-        "UPDATE authorisation SET status = $1, psu = $2, confirmation = NULL, pending = NULL, \
-         last_action = $3 \
-         WHERE id = $4 AND status = $5 AND COALESCE(psu, '') = $6",
-    )
-    .bind(to.as_str())
-    .bind(&psu.0)
-    .bind(now.timestamp())
-    .bind(&seen.id)
-    .bind(seen.status.as_str())
-    .bind(seen.psu_text())
-    .execute(&mut **transaction)
-    .await?;
-    Ok(changed.rows_affected() > 0)
+    Ok(of_tpp < limits.max_of_tpp && of_all < limits.max_of_all)
 }
 
 /// The customer whose lock guards the consent: the one who approved it first, if one has.
@@ -544,12 +500,11 @@ async fn owner(
     transaction: &mut WriteTransaction,
     consent_id: &str,
 ) -> Result<Option<PsuId>, StoreError> {
-    let row = sqlx::query("SELECT psu FROM consent WHERE id = $1")
+    let psu: Option<Option<String>> = sqlx::query_scalar("SELECT psu FROM consent WHERE id = $1")
         .bind(consent_id)
         .fetch_optional(&mut **transaction)
         .await?;
-    let psu = row.map(|row| row.try_get::<Option<String>, _>("psu"));
-    Ok(psu.transpose()?.flatten().map(PsuId))
+    Ok(psu.flatten().map(PsuId))
 }
 
 /// One more approval of a consent.
@@ -592,11 +547,8 @@ async fn count(
         }
         _ => consent.approvals_needed,
     };
-    let approved: i64 = sqlx::query(APPROVALS)
-        .bind(consent_id)
-        .fetch_one(&mut **transaction)
-        .await?
-        .try_get("number")?;
+    let approvals = sqlx::query_scalar::<_, i64>(APPROVALS).bind(consent_id);
+    let approved = approvals.fetch_one(&mut **transaction).await?;
     let Some(status) = (rules.approved)(&consent, approved >= i64::from(needed)) else {
         return Ok(None);
     };
@@ -621,37 +573,23 @@ async fn count(
     Ok(Some(status))
 }
 
-fn authorisation(row: &AnyRow) -> Result<Authorisation, StoreError> {
-    let corrupt = |what: &'static str| StoreError::Corrupt { what };
-    let time = |column: &'static str| -> Result<DateTime<Utc>, StoreError> {
-        DateTime::from_timestamp(row.try_get(column)?, 0)
-            .ok_or_else(|| corrupt("authorisation.created"))
-    };
-    let approach: String = row.try_get("approach")?;
-    let status: String = row.try_get("status")?;
-    let method: Option<String> = row.try_get("method")?;
-    Ok(Authorisation {
-        id: row.try_get("id")?,
-        consent_id: row.try_get("consent_id")?,
-        psu: row.try_get::<Option<String>, _>("psu")?.map(PsuId),
-        by_log_in: row.try_get::<i64, _>("by_log_in")? != 0,
-        approach: approach
-            .parse()
-            .map_err(|_| corrupt("authorisation.approach"))?,
-        status: status
-            .parse()
-            .map_err(|_| corrupt("authorisation.status"))?,
-        method: method
-            .map(|method| method.parse().map_err(|_| corrupt("authorisation.method")))
-            .transpose()?,
-        redirect_uri: row.try_get("redirect_uri")?,
-        nok_redirect_uri: row.try_get("nok_redirect_uri")?,
-        created: time("created")?,
-        last_action: time("last_action")?,
-        shown: row
-            .try_get::<Option<String>, _>("shown")?
-            .map(|status| status.parse().map_err(|_| corrupt("authorisation.shown")))
-            .transpose()?,
-        refused: row.try_get::<i64, _>("refused")? != 0,
-    })
+impl FromRow<'_, AnyRow> for Authorisation {
+    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        let row = Columns::of("authorisation", row);
+        Ok(Self {
+            id: row.get("id")?,
+            consent_id: row.get("consent_id")?,
+            psu: row.get("psu")?,
+            by_log_in: row.get("by_log_in")?,
+            approach: row.get("approach")?,
+            status: row.get("status")?,
+            method: row.get("method")?,
+            redirect_uri: row.get("redirect_uri")?,
+            nok_redirect_uri: row.get("nok_redirect_uri")?,
+            created: row.get("created")?,
+            last_action: row.get("last_action")?,
+            shown: row.get("shown")?,
+            refused: row.get("refused")?,
+        })
+    }
 }

@@ -6,9 +6,9 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use shared_types::pki::eidas::OrganisationId;
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::columns::Columns;
 use super::vault::Vault;
 use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
 use crate::calendar::MAX_CLOCK_SKEW;
@@ -121,12 +121,9 @@ const COLUMNS: &str = "id, psu, bank, status, begun, returned, consent, authoris
     valid_until, data, fetched, tried, problem";
 
 /// Sealed columns.
-#[derive(Clone, Copy)]
-enum Sealed {
-    Consent,
-    Link,
-    Data,
-}
+const CONSENT: &str = "consent";
+const LINK: &str = "link";
+const DATA: &str = "data";
 
 impl Connections {
     /// The connections in that database.
@@ -166,9 +163,9 @@ impl Connections {
             "UPDATE connection SET consent = $1, authorisation = $2, link = $3 \
              WHERE id = $4 AND status = 'asked'",
         )
-        .bind(self.seal(Sealed::Consent, new.psu, new.bank, asked.consent.as_bytes())?)
+        .bind(self.seal(CONSENT, new.psu, new.bank, asked.consent.as_bytes())?)
         .bind(asked.authorisation.as_deref())
-        .bind(self.seal(Sealed::Link, new.psu, new.bank, asked.link.as_bytes())?)
+        .bind(self.seal(LINK, new.psu, new.bank, asked.link.as_bytes())?)
         .bind(new.id)
         .execute(self.database.pool())
         .await?;
@@ -264,7 +261,7 @@ impl Connections {
             .await?;
         let data = running.as_ref().and_then(|old| old.data.as_deref());
         let data = data
-            .map(|data| self.seal(Sealed::Data, psu, bank, data))
+            .map(|data| self.seal(DATA, psu, bank, data))
             .transpose()?;
         let fetched = running.as_ref().and_then(|old| old.fetched);
         let changed = sqlx::query(
@@ -293,7 +290,7 @@ impl Connections {
         data: &[u8],
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let sealed = self.seal(Sealed::Data, &connection.psu, &connection.bank, data)?;
+        let sealed = self.seal(DATA, &connection.psu, &connection.bank, data)?;
         sqlx::query(
             "UPDATE connection SET data = $1, fetched = $2, tried = $2, problem = NULL \
              WHERE id = $3 AND status = 'running'",
@@ -435,90 +432,52 @@ impl Connections {
 
     fn seal(
         &self,
-        what: Sealed,
+        column: &str,
         psu: &PsuId,
         bank: &OrganisationId,
         plain: &[u8],
     ) -> Result<String, StoreError> {
         self.vault
-            .seal(&context(what, psu, bank), plain)
-            .map_err(|_| what.corrupt())
-    }
-
-    fn open(
-        &self,
-        what: Sealed,
-        psu: &PsuId,
-        bank: &OrganisationId,
-        sealed: Option<String>,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let context = context(what, psu, bank);
-        sealed
-            .map(|sealed| self.vault.open(&context, &sealed))
-            .transpose()
-            .map_err(|_| what.corrupt())
+            .seal(&context(column, psu, bank), plain)
+            .map_err(|_| StoreError::corrupt(&format!("connection.{column}")))
     }
 
     fn read(&self, row: &AnyRow) -> Result<Connection, StoreError> {
-        let corrupt = |what: &'static str| StoreError::Corrupt { what };
-        let psu = PsuId(row.try_get("psu")?);
-        let bank: OrganisationId = row
-            .try_get::<String, _>("bank")?
-            .parse()
-            .map_err(|_| corrupt("connection.bank"))?;
-        let text = |what: Sealed, column: &str| {
-            let opened = self.open(what, &psu, &bank, row.try_get(column)?)?;
-            let text = opened.map(String::from_utf8).transpose();
-            text.map_err(|_| what.corrupt())
+        let row = Columns::of("connection", row);
+        let (psu, bank): (PsuId, OrganisationId) = (row.get("psu")?, row.get("bank")?);
+        let open = |column: &str| -> Result<Option<Vec<u8>>, StoreError> {
+            let sealed: Option<String> = row.get(column)?;
+            let context = context(column, &psu, &bank);
+            let opened = sealed.map(|sealed| self.vault.open(&context, &sealed));
+            Ok(opened.transpose().map_err(|_| row.corrupt(column))?)
         };
-        let time = |column: &str| -> Result<Option<DateTime<Utc>>, StoreError> {
-            let seconds: Option<i64> = row.try_get(column)?;
-            Ok(seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)))
+        let text = |column: &str| -> Result<Option<String>, StoreError> {
+            let text = open(column)?.map(String::from_utf8).transpose();
+            Ok(text.map_err(|_| row.corrupt(column))?)
         };
-        let valid_until: Option<String> = row.try_get("valid_until")?;
+        let status: String = row.get("status")?;
         Ok(Connection {
-            id: row.try_get("id")?,
-            status: Status::read(&row.try_get::<String, _>("status")?)
-                .ok_or_else(|| corrupt("connection.status"))?,
-            begun: time("begun")?.ok_or_else(|| corrupt("connection.begun"))?,
-            returned: time("returned")?,
-            consent: text(Sealed::Consent, "consent")?,
-            authorisation: row.try_get("authorisation")?,
-            link: text(Sealed::Link, "link")?,
-            valid_until: valid_until
-                .map(|day| day.parse())
-                .transpose()
-                .map_err(|_| corrupt("connection.valid_until"))?,
-            data: self.open(Sealed::Data, &psu, &bank, row.try_get("data")?)?,
-            fetched: time("fetched")?,
-            tried: time("tried")?,
-            problem: row.try_get("problem")?,
+            id: row.get("id")?,
+            status: Status::read(&status).ok_or_else(|| row.corrupt("status"))?,
+            begun: row.get("begun")?,
+            returned: row.get("returned")?,
+            consent: text(CONSENT)?,
+            authorisation: row.get("authorisation")?,
+            link: text(LINK)?,
+            valid_until: row.get("valid_until")?,
+            data: open(DATA)?,
+            fetched: row.get("fetched")?,
+            tried: row.get("tried")?,
+            problem: row.get("problem")?,
             psu,
             bank,
         })
     }
 }
 
-impl Sealed {
-    const fn corrupt(self) -> StoreError {
-        StoreError::Corrupt {
-            what: match self {
-                Self::Consent => "connection.consent",
-                Self::Link => "connection.link",
-                Self::Data => "connection.data",
-            },
-        }
-    }
-}
-
 /// Context of a seal: a value that is sealed for one customer and bank opens for no other.
-fn context(what: Sealed, psu: &PsuId, bank: &OrganisationId) -> String {
-    let what = match what {
-        Sealed::Consent => "consent",
-        Sealed::Link => "link",
-        Sealed::Data => "data",
-    };
-    format!("connection/{what}/{bank}/{}", psu.0)
+fn context(column: &str, psu: &PsuId, bank: &OrganisationId) -> String {
+    format!("connection/{column}/{bank}/{}", psu.0)
 }
 
 #[cfg(test)]

@@ -7,13 +7,14 @@ use chrono::{DateTime, NaiveDate, Utc};
 use shared_types::pki::eidas::OrganisationId;
 use shared_types::xs2a::authorisation::ScaApproach;
 use shared_types::xs2a::consent::{AccountAccess, ConsentRequest, ConsentStatus};
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
+use super::columns::{Columns, to_json};
 use super::row_cache::{AccountWithBalances, Caches};
 use super::{Database, StoreError, WriteTransaction, tpps};
-use crate::domain::{AccountId, Consent, Grant, Granted, PsuId, TppRecord};
+use crate::domain::{Consent, Grant, Granted, TppRecord};
 
 /// Outcome of storing a new consent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub(super) const COLUMNS: &str = "SELECT id, tpp, access, recurring, valid_until
      last_action, request_digest \
      FROM consent";
 
+const ACCESS: &str = "consent.access";
+
 /// Columns of the ledger that [`ReadAccount`] reads.
 const LEDGER_COLUMNS: &str = ", a.card AS ledger_card, a.approvals AS ledger_approvals, a.details \
     AS ledger_details, a.balances AS ledger_balances";
@@ -115,7 +118,7 @@ impl Consents {
         .bind(new.request_id.to_string())
         .bind(new.digest)
         .bind(ConsentStatus::Received.as_str())
-        .bind(to_json(&new.request.access)?)
+        .bind(to_json(&new.request.access, ACCESS)?)
         .bind(i64::from(new.request.recurring_indicator))
         .bind(new.valid_until.to_string())
         .bind(i64::from(new.frequency_per_day.get()))
@@ -137,7 +140,7 @@ impl Consents {
         if row.try_get::<String, _>("request_digest")? != new.digest {
             return Ok(Inserted::OtherBody);
         }
-        consent(&row).map(|consent| Inserted::Consent(Box::new(consent)))
+        Ok(Inserted::Consent(Box::new(Consent::from_row(&row)?)))
     }
 
     /// That TPP's consent of that id. Another TPP's is not found, like one that does not exist.
@@ -146,16 +149,11 @@ impl Consents {
         tpp: &OrganisationId,
         id: &str,
     ) -> Result<Option<Consent>, StoreError> {
-        sqlx::query(sqlx::AssertSqlSafe(format!(
+        let found = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE id = $1 AND tpp = $2"
-        )))
-        .bind(id)
-        .bind(tpp.as_str())
-        .fetch_optional(self.database.pool())
-        .await?
-        .as_ref()
-        .map(consent)
-        .transpose()
+        )));
+        let found = found.bind(id).bind(tpp.as_str());
+        Ok(found.fetch_optional(self.database.pool()).await?)
     }
 
     /// That TPP's consent of that id, and its grants.
@@ -201,7 +199,7 @@ impl Consents {
         let mut grants = Vec::with_capacity(rows.len());
         for row in &rows {
             if row.try_get::<Option<String>, _>("account_id")?.is_some() {
-                grants.push(grant(row)?);
+                grants.push(Grant::from_row(row)?);
                 if let Some(account) = self.read_account.and_then(|read_account| read_account(row))
                 {
                     let id = account.0.id.0.clone();
@@ -209,7 +207,7 @@ impl Consents {
                 }
             }
         }
-        let consent = consent(first)?;
+        let consent = Consent::from_row(first)?;
         let granted = Arc::new(Granted { consent, grants });
         // A consent that is not valid is not cached: it can become valid at any moment.
         if granted.consent.status == ConsentStatus::Valid {
@@ -245,11 +243,8 @@ pub(super) async fn by_id(
     id: &str,
 ) -> Result<Option<Consent>, StoreError> {
     let select = transaction.locked(&format!("{COLUMNS} WHERE id = $1"));
-    let row = sqlx::query(sqlx::AssertSqlSafe(select))
-        .bind(id)
-        .fetch_optional(&mut **transaction)
-        .await?;
-    row.as_ref().map(consent).transpose()
+    let found = sqlx::query_as(sqlx::AssertSqlSafe(select)).bind(id);
+    Ok(found.fetch_optional(&mut **transaction).await?)
 }
 
 /// Changes the status of a consent as the rule returns it. Returns whether it changed.
@@ -281,7 +276,7 @@ pub(super) async fn open_accounts(
 ) -> Result<(), StoreError> {
     transaction.mark_changed(consent_id);
     sqlx::query("UPDATE consent SET access = $1 WHERE id = $2")
-        .bind(to_json(access)?)
+        .bind(to_json(access, ACCESS)?)
         .bind(consent_id)
         .execute(&mut **transaction)
         .await?;
@@ -319,78 +314,54 @@ pub(super) async fn replace_older(
         "{COLUMNS} WHERE psu = $1 AND tpp = $2 AND recurring = 1 AND status = $3 AND id <> $4 \
          ORDER BY id"
     ));
-    let rows = sqlx::query(sqlx::AssertSqlSafe(select))
+    let older: Vec<Consent> = sqlx::query_as(sqlx::AssertSqlSafe(select))
         .bind(psu)
         .bind(new.tpp.as_str())
         .bind(ConsentStatus::Valid.as_str())
         .bind(&new.id)
         .fetch_all(&mut **transaction)
         .await?;
-    for row in &rows {
-        change_in(transaction, &consent(row)?, rule, now).await?;
+    for consent in &older {
+        change_in(transaction, consent, rule, now).await?;
     }
     Ok(())
 }
 
-pub(super) fn consent(row: &AnyRow) -> Result<Consent, StoreError> {
-    let corrupt = |what: &'static str| StoreError::Corrupt { what };
-    let moment = |column: &'static str, what: &'static str| -> Result<_, StoreError> {
-        row.try_get::<Option<i64>, _>(column)?
-            .map(|seconds| DateTime::from_timestamp(seconds, 0).ok_or_else(|| corrupt(what)))
-            .transpose()
-    };
-    let time = |column: &'static str, what: &'static str| {
-        moment(column, what)?.ok_or_else(|| corrupt(what))
-    };
-    let access: String = row.try_get("access")?;
-    let tpp: String = row.try_get("tpp")?;
-    let valid_until: String = row.try_get("valid_until")?;
-    let status: String = row.try_get("status")?;
-    let frequency: i64 = row.try_get("frequency_per_day")?;
-    Ok(Consent {
-        id: row.try_get("id")?,
-        tpp: tpp.parse().map_err(|_| corrupt("consent.tpp"))?,
-        access: serde_json::from_str(&access).map_err(|_| corrupt("consent.access"))?,
-        recurring: row.try_get::<i64, _>("recurring")? != 0,
-        valid_until: valid_until
-            .parse()
-            .map_err(|_| corrupt("consent.valid_until"))?,
-        frequency_per_day: u32::try_from(frequency)
-            .ok()
-            .and_then(NonZeroU32::new)
-            .ok_or_else(|| corrupt("consent.frequency_per_day"))?,
-        status: status.parse().map_err(|_| corrupt("consent.status"))?,
-        psu: row.try_get::<Option<String>, _>("psu")?.map(PsuId),
-        created: time("created", "consent.created")?,
-        approve_by: time("approve_by", "consent.approve_by")?,
-        approvals_needed: u32::try_from(row.try_get::<i64, _>("approvals_needed")?)
-            .map_err(|_| corrupt("consent.approvals_needed"))?,
-        authenticated: moment("authenticated", "consent.authenticated")?,
-        last_use: moment("last_use", "consent.last_use")?,
-        ends: moment("ends", "consent.ends")?,
-        approach: row
-            .try_get::<Option<String>, _>("approach")?
-            .map(|name| name.parse().map_err(|_| corrupt("consent.approach")))
-            .transpose()?,
-        redirect_uri: row.try_get("redirect_uri")?,
-        nok_redirect_uri: row.try_get("nok_redirect_uri")?,
-        last_action: time("last_action", "consent.last_action")?,
-    })
+impl FromRow<'_, AnyRow> for Consent {
+    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        let row = Columns::of("consent", row);
+        Ok(Self {
+            id: row.get("id")?,
+            tpp: row.get("tpp")?,
+            access: row.json("access")?,
+            recurring: row.get("recurring")?,
+            valid_until: row.get("valid_until")?,
+            frequency_per_day: row.get("frequency_per_day")?,
+            status: row.get("status")?,
+            psu: row.get("psu")?,
+            created: row.get("created")?,
+            approve_by: row.get("approve_by")?,
+            approvals_needed: row.get("approvals_needed")?,
+            authenticated: row.get("authenticated")?,
+            last_use: row.get("last_use")?,
+            ends: row.get("ends")?,
+            approach: row.get("approach")?,
+            redirect_uri: row.get("redirect_uri")?,
+            nok_redirect_uri: row.get("nok_redirect_uri")?,
+            last_action: row.get("last_action")?,
+        })
+    }
 }
 
-pub(super) fn grant(row: &AnyRow) -> Result<Grant, StoreError> {
-    let granted = |column: &str| row.try_get::<i64, _>(column).map(|granted| granted != 0);
-    Ok(Grant {
-        account: AccountId(row.try_get("account_id")?),
-        details: granted("details")?,
-        balances: granted("balances")?,
-        transactions: granted("transactions")?,
-        owner_name: granted("owner_name")?,
-    })
-}
-
-pub(super) fn to_json(access: &AccountAccess) -> Result<String, StoreError> {
-    serde_json::to_string(access).map_err(|_| StoreError::Corrupt {
-        what: "consent.access",
-    })
+impl FromRow<'_, AnyRow> for Grant {
+    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        let row = Columns::of("consent_account", row);
+        Ok(Self {
+            account: row.get("account_id")?,
+            details: row.get("details")?,
+            balances: row.get("balances")?,
+            transactions: row.get("transactions")?,
+            owner_name: row.get("owner_name")?,
+        })
+    }
 }

@@ -2,8 +2,8 @@
 //! authenticators.
 
 use serde::{Deserialize, Serialize};
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use sqlx::{FromRow, Row as _};
 
 use super::vault::Vault;
 use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
@@ -34,9 +34,9 @@ const UNDER_WAY: [&str; 2] = [
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CredentialsVersion(i64);
 
-impl CredentialsVersion {
-    /// Reads the column `version` of a row; 0 for a customer without credentials.
-    pub(super) fn of_row(row: &AnyRow) -> Result<Self, StoreError> {
+/// 0 for a customer without credentials.
+impl FromRow<'_, AnyRow> for CredentialsVersion {
+    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
         Ok(Self(row.try_get::<Option<i64>, _>("version")?.unwrap_or(0)))
     }
 }
@@ -49,11 +49,11 @@ pub(crate) async fn is_current(
     version: CredentialsVersion,
 ) -> Result<bool, StoreError> {
     transaction.take(AdvisoryLock::Customer(psu)).await?;
-    let row = sqlx::query("SELECT version FROM credential WHERE psu = $1")
-        .bind(&psu.0)
-        .fetch_optional(&mut **transaction)
-        .await?;
-    let current = row.as_ref().map(CredentialsVersion::of_row).transpose()?;
+    let current: Option<CredentialsVersion> =
+        sqlx::query_as("SELECT version FROM credential WHERE psu = $1")
+            .bind(&psu.0)
+            .fetch_optional(&mut **transaction)
+            .await?;
     Ok(current.unwrap_or_default() == version)
 }
 
@@ -150,12 +150,12 @@ impl CustomerCredentials {
         &self,
         psu: &PsuId,
     ) -> Result<Option<(String, CredentialsVersion)>, StoreError> {
-        let row = sqlx::query("SELECT password, version FROM credential WHERE psu = $1")
-            .bind(&psu.0)
-            .fetch_optional(self.database.pool())
-            .await?;
-        row.map(|row| Ok((row.try_get("password")?, CredentialsVersion::of_row(&row)?)))
-            .transpose()
+        let known: Option<(String, i64)> =
+            sqlx::query_as("SELECT password, version FROM credential WHERE psu = $1")
+                .bind(&psu.0)
+                .fetch_optional(self.database.pool())
+                .await?;
+        Ok(known.map(|(password, version)| (password, CredentialsVersion(version))))
     }
 
     /// The version of a customer's credentials.
@@ -166,24 +166,18 @@ impl CustomerCredentials {
 
     /// The secret of a customer's authenticator, if she has one.
     pub async fn secret(&self, psu: &PsuId) -> Result<Option<TotpSecret>, StoreError> {
-        let row = sqlx::query("SELECT totp FROM credential WHERE psu = $1")
-            .bind(&psu.0)
-            .fetch_optional(self.database.pool())
-            .await?;
-        let Some(sealed) = row
-            .map(|row| row.try_get::<Option<String>, _>("totp"))
-            .transpose()?
-            .flatten()
-        else {
+        let sealed: Option<Option<String>> =
+            sqlx::query_scalar("SELECT totp FROM credential WHERE psu = $1")
+                .bind(&psu.0)
+                .fetch_optional(self.database.pool())
+                .await?;
+        let Some(sealed) = sealed.flatten() else {
             return Ok(None);
         };
-        let secret =
-            TotpSecret::from_slice(&self.vault.open(&context(psu), &sealed)?).map_err(|_| {
-                StoreError::Corrupt {
-                    what: "credential.totp",
-                }
-            })?;
-        Ok(Some(secret))
+        let secret = TotpSecret::from_slice(&self.vault.open(&context(psu), &sealed)?);
+        Ok(Some(
+            secret.map_err(|_| StoreError::corrupt("credential.totp"))?,
+        ))
     }
 }
 

@@ -89,7 +89,7 @@ impl Engine {
             Self::Sqlite => None,
             Self::Postgres => Some(
                 "SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || ':' || $1, \
-                 0)) AS taken",
+                 0))",
             ),
         }
     }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::Row as _;
 
 use super::{Database, StoreError};
 use crate::calendar::MAX_CLOCK_SKEW;
@@ -35,7 +34,7 @@ impl FetchedLists {
 
     async fn fetched(&self, wanted: &CrlRequest) -> Result<Option<CacheLookup>, StoreError> {
         // A newer list that is stored meanwhile does not make this one wrong.
-        let row = sqlx::query(
+        let found: Option<(i64, Vec<u8>)> = sqlx::query_as(
             "SELECT fetched, body FROM fetched_list WHERE address = $1 AND fetched >= $2 AND \
              fetched > 0 AND fetched <= $3",
         )
@@ -44,13 +43,7 @@ impl FetchedLists {
         .bind(latest(wanted))
         .fetch_optional(self.database.pool())
         .await?;
-        row.map(|row| {
-            Ok(CacheLookup::Hit {
-                fetched: row.try_get("fetched")?,
-                content: row.try_get("body")?,
-            })
-        })
-        .transpose()
+        Ok(found.map(|(fetched, content)| CacheLookup::Hit { fetched, content }))
     }
 
     /// Claims the fetch, unless another replica has claimed it or has stored the list in the

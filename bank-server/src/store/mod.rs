@@ -8,6 +8,7 @@
 
 pub mod authorisations;
 mod cache_invalidation;
+pub(crate) mod columns;
 mod connection_manager;
 pub mod connections;
 pub mod consents;
@@ -163,7 +164,7 @@ pub enum StoreError {
     #[error("the database holds something that cannot be read in {what}")]
     Corrupt {
         /// The table and column.
-        what: &'static str,
+        what: String,
     },
 }
 
@@ -171,12 +172,21 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match WrongClock::of(&error) {
             Some(wrong) => Self::Clock(wrong),
-            None => Self::Sql(error),
+            None => match error {
+                sqlx::Error::ColumnDecode { index, .. } => Self::corrupt(&index),
+                error => Self::Sql(error),
+            },
         }
     }
 }
 
 impl StoreError {
+    /// The error for a value that cannot be decoded or encoded, by its table and column.
+    pub(crate) fn corrupt(what: &str) -> Self {
+        let what = what.to_owned();
+        Self::Corrupt { what }
+    }
+
     /// Whether a retry can succeed: the database was unreachable, busy or full, or the clock is
     /// wrong.
     #[must_use]

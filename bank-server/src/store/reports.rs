@@ -6,7 +6,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::Row as _;
 
 use super::vault::Vault;
 use super::{Database, StoreError};
@@ -38,7 +37,7 @@ impl Reports {
         consent: &Consent,
         account: &AccountId,
     ) -> Result<Option<Arrival>, StoreError> {
-        let row = sqlx::query(
+        let last: Option<i64> = sqlx::query_scalar(
             "SELECT arrival FROM delta_report WHERE tpp = $1 AND psu = $2 AND account = $3",
         )
         .bind(consent.tpp.to_string())
@@ -46,10 +45,7 @@ impl Reports {
         .bind(&account.0)
         .fetch_optional(self.database.pool())
         .await?;
-        Ok(row
-            .map(|row| row.try_get("arrival"))
-            .transpose()?
-            .map(Arrival))
+        Ok(last.map(Arrival))
     }
 
     /// Notes that a report went so far at that time. Of two at a time, the one that went farther

@@ -3,8 +3,8 @@
 //! A version is the same tables on both engines. Migrations only go forward, and only add: replicas
 //! of the version before continue to read and write while the tables change.
 
+use sqlx::AnyConnection;
 use sqlx::migrate::Migrator;
-use sqlx::{AnyConnection, Row as _};
 
 use super::migrations;
 use super::{Database, StoreError};
@@ -75,11 +75,9 @@ pub(super) async fn check_place(
 pub(super) async fn check(database: &Database, server: &Server) -> Result<(), StoreError> {
     let ours = migrations::postgres();
     let mut connection = database.pool().acquire().await?;
-    let tables = sqlx::query(
-        "SELECT CASE WHEN to_regclass('_sqlx_migrations') IS NULL THEN 0 ELSE 1 END AS there",
-    )
-    .fetch_one(&mut connection)
-    .await?;
+    let has_tables: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut connection)
+        .await?;
     let encoding: String = sqlx::query_scalar("SHOW server_encoding")
         .fetch_one(&mut connection)
         .await?;
@@ -92,10 +90,10 @@ pub(super) async fn check(database: &Database, server: &Server) -> Result<(), St
         });
     }
     check_place(server, connection.unbounded()?).await?;
-    let found = if tables.try_get::<i64, _>("there")? == 0 {
-        0
-    } else {
+    let found = if has_tables {
         version(&ours, connection.unbounded()?).await?
+    } else {
+        0
     };
     let needed = ours.iter().map(|migration| migration.version).max();
     match needed {

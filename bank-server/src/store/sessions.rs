@@ -3,9 +3,10 @@
 //! Only the SHA-256 of a token is stored: a copy of the database opens no session.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::Row as _;
+use sqlx::FromRow;
 use sqlx::any::AnyRow;
 
+use super::columns::Columns;
 use super::credentials::{CredentialsVersion, is_current};
 use super::{Database, StoreError};
 use crate::calendar::MAX_CLOCK_SKEW;
@@ -112,7 +113,7 @@ impl Sessions {
         digest: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Session>, StoreError> {
-        let row = sqlx::query(
+        let session: Option<Session> = sqlx::query_as(
             "SELECT s.digest, s.psu, s.level, s.begun, s.last_seen, s.authorisation, s.method, \
              c.version FROM session s \
              LEFT JOIN credential c ON c.psu = s.psu WHERE s.digest = $1",
@@ -120,7 +121,7 @@ impl Sessions {
         .bind(digest)
         .fetch_optional(self.database.pool())
         .await?;
-        let Some(mut session) = row.as_ref().map(session).transpose()? else {
+        let Some(mut session) = session else {
             return Ok(None);
         };
         // Written by a clock that was ahead, it counts from now.
@@ -194,26 +195,25 @@ impl Sessions {
     }
 }
 
-fn session(row: &AnyRow) -> Result<Session, StoreError> {
-    let corrupt = |what: &'static str| StoreError::Corrupt { what };
-    let time = |column: &'static str, what| -> Result<DateTime<Utc>, StoreError> {
-        DateTime::from_timestamp(row.try_get(column)?, 0).ok_or_else(|| corrupt(what))
-    };
-    Ok(Session {
-        digest: row.try_get("digest")?,
-        psu: PsuId(row.try_get("psu")?),
-        level: match row.try_get::<String, _>("level")?.as_str() {
-            "authorisation" => Level::Authorisation {
-                id: row.try_get("authorisation")?,
-                method: row.try_get("method")?,
+impl FromRow<'_, AnyRow> for Session {
+    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        let columns = Columns::of("session", row);
+        Ok(Self {
+            digest: columns.get("digest")?,
+            psu: columns.get("psu")?,
+            level: match columns.get::<String>("level")?.as_str() {
+                "authorisation" => Level::Authorisation {
+                    id: columns.get("authorisation")?,
+                    method: columns.get("method")?,
+                },
+                "full" => Level::Full,
+                _ => return Err(columns.corrupt("level")),
             },
-            "full" => Level::Full,
-            _ => return Err(corrupt("session.level")),
-        },
-        begun: time("begun", "session.begun")?,
-        last_seen: time("last_seen", "session.last_seen")?,
-        credentials: CredentialsVersion::of_row(row)?,
-    })
+            begun: columns.get("begun")?,
+            last_seen: columns.get("last_seen")?,
+            credentials: CredentialsVersion::from_row(row)?,
+        })
+    }
 }
 
 #[cfg(test)]

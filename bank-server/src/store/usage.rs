@@ -6,7 +6,6 @@
 use std::num::NonZeroU32;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use sqlx::Row as _;
 
 use super::counter::{Counter, Key};
 use super::{Database, StoreError};
@@ -117,14 +116,13 @@ impl Usage {
             .execute(&mut *transaction)
             .await?;
         }
-        let left: i64 = sqlx::query(
-            "SELECT COUNT(*) AS number FROM consent_account WHERE consent_id = $1 \
+        let left: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM consent_account WHERE consent_id = $1 \
              AND (transactions = 1 OR seen = 0 OR (balances = 1 AND seen_balances = 0))",
         )
         .bind(consent)
         .fetch_one(&mut *transaction)
-        .await?
-        .try_get("number")?;
+        .await?;
         let ends = if left == 0 { now } else { ends };
         sqlx::query(
             "UPDATE consent SET last_use = $1, \

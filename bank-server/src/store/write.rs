@@ -3,8 +3,6 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use sqlx::Row as _;
-
 use super::StoreError;
 use super::engine::Engine;
 use super::pool::{Pool, PooledConnection};
@@ -91,11 +89,8 @@ impl WriteTransaction {
         let Some(statement) = self.engine.try_advisory_lock() else {
             return Ok(true);
         };
-        let row = sqlx::query(statement)
-            .bind(lock.name())
-            .fetch_one(&mut self.connection)
-            .await?;
-        Ok(row.try_get("taken")?)
+        let taken = sqlx::query_scalar(statement).bind(lock.name());
+        Ok(taken.fetch_one(&mut self.connection).await?)
     }
 
     /// A `SELECT` whose rows stay as they are until this transaction ends.

@@ -16,10 +16,12 @@ use super::Xs2a;
 use super::authorisation_headers::{AuthorisationHeaders, PSU_ID, check_return, psu_id};
 use super::body::receive;
 use super::consent_access::psu_ip_address;
+use super::consents::find;
 use super::error::ApiError;
 use super::middleware::RequestContext;
 use super::next_steps::{challenge_data, chosen_method, links, methods, psu_message};
 use crate::consent::authorisation::{Start, Step};
+use crate::domain::AuthorisationKey;
 use crate::store::vault::Vault;
 
 /// The header that says which approach it is.
@@ -59,11 +61,7 @@ pub(super) async fn start(
     psu_ip_address(&request)?;
     let authorisation_headers = AuthorisationHeaders::of(&request, &context, &state.approving)?;
     let tpp = context.tpp.organisation();
-    let consent = state
-        .consents
-        .find(tpp, &id)
-        .await?
-        .ok_or_else(ApiError::no_such_consent)?;
+    let consent = find(&context, &state, &id).await?;
     let approach = match &step {
         UpdatePsuData::Identification => {
             authorisation_headers.later_approach(&consent, &state.approving)?
@@ -167,11 +165,7 @@ pub(super) async fn status(
     state: Data<Xs2a>,
     path: Path<(String, String)>,
 ) -> Result<Json<ScaStatusResponse>, ApiError> {
-    let (consent_id, id) = path.into_inner();
-    let authorisation = state
-        .authorisations
-        .find(context.tpp.organisation(), &consent_id, &id)
-        .await?;
+    let authorisation = state.authorisations.find(key(&context, &path)).await?;
     Ok(Json(ScaStatusResponse {
         sca_status: authorisation.status,
         psu_message: psu_message(&authorisation),
@@ -211,42 +205,30 @@ pub(super) async fn update(
     let step = step_of(&body_of(&request, payload, &context, &state).await?)?;
     psu_ip_address(&request)?;
     let psu = psu_id(&request)?;
-    let (consent_id, id) = path.into_inner();
-    let (service, tpp) = (&state.authorisations, context.tpp.organisation());
+    let (service, key) = (&state.authorisations, key(&context, &path));
     // Whose it is comes before all that could be said about the step.
-    let authorisation = service.find(tpp, &consent_id, &id).await?;
+    let authorisation = service.find(key).await?;
     let step = match step {
         UpdatePsuData::Identification => {
             let psu = psu.ok_or_else(|| ApiError::format(PSU_ID, "the header is required"))?;
-            service.identify(tpp, &consent_id, &id, &psu).await?
+            service.identify(key, &psu).await?
         }
         UpdatePsuData::Authentication(data) => {
-            let psu = psu
-                .or(authorisation.psu)
-                .ok_or_else(password_without_customer)?;
+            let psu = psu.or(authorisation.psu);
+            let psu = psu.ok_or_else(password_without_customer)?;
             let password = password_in(data)?;
-            let (psu, password) = (Some(&psu), password.expose());
-            service
-                .authenticate(tpp, &consent_id, &id, psu, password)
-                .await?
+            let password = password.expose();
+            service.authenticate(key, Some(&psu), password).await?
         }
         UpdatePsuData::MethodSelection(method) => {
-            let method = method
-                .as_str()
-                .parse()
-                .map_err(|_| ApiError::no_such_method())?;
-            service.select(tpp, &consent_id, &id, method).await?
+            let method = method.as_str().parse();
+            let method = method.map_err(|_| ApiError::no_such_method())?;
+            service.select(key, method).await?
         }
         UpdatePsuData::TransactionAuthorisation(code) => {
-            service
-                .authorise(tpp, &consent_id, &id, code.expose())
-                .await?
+            service.authorise(key, code.expose()).await?
         }
-        UpdatePsuData::Confirmation(code) => {
-            service
-                .confirm(tpp, &consent_id, &id, code.expose())
-                .await?
-        }
+        UpdatePsuData::Confirmation(code) => service.confirm(key, code.expose()).await?,
     };
     let authorisation = &step.authorisation;
     let answer = AuthorisationUpdated {
@@ -264,6 +246,17 @@ pub(super) async fn update(
     };
     let mut response = HttpResponse::Ok();
     Ok(with_approach(&mut response, authorisation.approach).json(answer))
+}
+
+fn key<'a>(
+    context: &'a RequestContext,
+    (consent_id, id): &'a (String, String),
+) -> AuthorisationKey<'a> {
+    AuthorisationKey {
+        tpp: context.tpp.organisation(),
+        consent_id,
+        id,
+    }
 }
 
 /// The same header on each answer.

@@ -320,7 +320,12 @@ pub(super) async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn find(context: &RequestContext, state: &Xs2a, id: &str) -> Result<Consent, ApiError> {
+/// The TPP's own consent of that id.
+pub(super) async fn find(
+    context: &RequestContext,
+    state: &Xs2a,
+    id: &str,
+) -> Result<Consent, ApiError> {
     state
         .consents
         .find(context.tpp.organisation(), id)

@@ -8,7 +8,7 @@ use shared_types::xs2a::consent::{AccountAccess, AllAccounts, ConsentStatus};
 use url::Url;
 
 use super::embedded::check_customer;
-use super::{AuthorisationError, Authorisations};
+use super::{AuthorisationError, Authorisations, check_waiting};
 use crate::consent::{
     Event, NotTheCustomers, chosen, current_status, grants, is_bank_offered, next,
 };
@@ -92,7 +92,7 @@ impl Authorisations {
         let mut pages = Vec::new();
         for authorisation in self.store.waiting_for(psu, since).await? {
             let page = self.page_of(authorisation).await?;
-            if waits(page.consent_status) {
+            if check_waiting(page.consent_status).is_ok() {
                 pages.push(page);
             }
         }
@@ -143,9 +143,7 @@ impl Authorisations {
         credentials: CredentialsVersion,
     ) -> Result<AccessRequest, AuthorisationError> {
         let is_new = page.authorisation.psu.as_ref() != Some(psu);
-        if !waits(page.consent_status) {
-            return Err(AuthorisationError::ConsentOver(page.consent_status));
-        }
+        check_waiting(page.consent_status)?;
         match page.authorisation.status {
             ScaStatus::Received | ScaStatus::PsuIdentified | ScaStatus::Started => {}
             ScaStatus::PsuAuthenticated if is_new => {}
@@ -158,13 +156,7 @@ impl Authorisations {
                     shown: Some(page.consent.status),
                     ..Change::default()
                 };
-                let authorisation = self
-                    .advance(&page.authorisation, status, change, None)
-                    .await?;
-                return Ok(AccessRequest {
-                    authorisation,
-                    ..page
-                });
+                return self.advance_page(page, status, change).await;
             }
             _ => return Ok(page),
         }
@@ -180,16 +172,19 @@ impl Authorisations {
             shown: Some(page.consent.status),
             ..Change::default()
         };
-        let authorisation = self
-            .advance(
-                &page.authorisation,
-                ScaStatus::PsuAuthenticated,
-                change,
-                None,
-            )
-            .await?;
+        let to = ScaStatus::PsuAuthenticated;
+        self.advance_page(page, to, change).await
+    }
+
+    async fn advance_page(
+        &self,
+        page: Page,
+        to: ScaStatus,
+        change: Change<'_>,
+    ) -> Result<Page, AuthorisationError> {
+        let advanced = self.advance(&page.authorisation, to, change, None);
         Ok(AccessRequest {
-            authorisation,
+            authorisation: advanced.await?,
             ..page
         })
     }
@@ -365,11 +360,7 @@ impl Authorisations {
         if page.authorisation.status.is_final() {
             return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
         }
-        if !self
-            .store
-            .fail(&page.authorisation, None, self.calendar.now())
-            .await?
-        {
+        if !self.fail(&page.authorisation).await? {
             return Err(self.overtaken(id).await);
         }
         Ok(())
@@ -382,9 +373,7 @@ impl Authorisations {
         if page.authorisation.psu.is_none() || page.authorisation.status.is_final() {
             return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
         }
-        if !waits(page.consent_status) {
-            return Err(AuthorisationError::ConsentOver(page.consent_status));
-        }
+        check_waiting(page.consent_status)?;
         let (now, calendar) = (self.calendar.now(), &self.calendar);
         let rejected: Rule<'_> = &|consent| next(consent, Event::Refused, now, calendar);
         if !self
@@ -437,9 +426,7 @@ impl Authorisations {
     ) -> Result<(AccessRequest, Option<ApprovedAccess>), AuthorisationError> {
         let page = self.page(id).await?;
         check_customer(&page.authorisation, psu)?;
-        if !waits(page.consent_status) {
-            return Err(AuthorisationError::ConsentOver(page.consent_status));
-        }
+        check_waiting(page.consent_status)?;
         if !matches!(
             page.authorisation.status,
             ScaStatus::PsuAuthenticated | ScaStatus::ScaMethodSelected
@@ -538,13 +525,6 @@ fn needed(accounts: &[(Account, Grant)]) -> u32 {
         .map(|(account, _)| account.approvals_needed)
         .max()
         .unwrap_or(1)
-}
-
-fn waits(status: ConsentStatus) -> bool {
-    matches!(
-        status,
-        ConsentStatus::Received | ConsentStatus::PartiallyAuthorised
-    )
 }
 
 fn has_approved(authorisation: &Authorisation, psu: &PsuId) -> bool {

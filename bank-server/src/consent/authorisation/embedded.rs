@@ -8,8 +8,8 @@ use shared_types::xs2a::consent::ConsentStatus;
 use subtle::ConstantTimeEq as _;
 
 use super::customer::ended_by;
-use super::{AuthorisationError, Authorisations, Start};
-use crate::domain::{ApprovedAccess, Authorisation, MethodId, PsuId};
+use super::{AuthorisationError, Authorisations, Start, check_waiting};
+use crate::domain::{ApprovedAccess, Authorisation, AuthorisationKey, MethodId, PsuId};
 use crate::sca::{Challenge, DIGITS, ScaError, Source, Subject};
 use crate::store::authorisations::{Advanced, Change, WaitingLimits};
 
@@ -43,28 +43,28 @@ impl Authorisations {
         psu: &PsuId,
         password: &str,
     ) -> Result<Step, AuthorisationError> {
-        let (tpp, consent_id) = (start.tpp, start.consent_id);
         let id = self.start(start).await?.id;
+        let key = AuthorisationKey {
+            tpp: start.tpp,
+            consent_id: start.consent_id,
+            id: &id,
+        };
         let _turn = self.starting.lock(&id).await;
-        let started = self.find(tpp, consent_id, &id).await?;
+        let started = self.find(key).await?;
         if !awaits_password(started.status) {
             return self.as_step(started).await;
         }
         if started.refused {
             return Err(ScaError::WrongCredentials.into());
         }
-        let outcome = self
-            .authenticate(tpp, consent_id, &id, Some(psu), password)
-            .await;
+        let outcome = self.authenticate(key, Some(psu), password).await;
         match &outcome {
             Err(AuthorisationError::Sca(ScaError::WrongCredentials)) => {
                 self.store.refuse_start(&id).await?;
                 outcome
             }
             // It was faster on another replica.
-            Err(AuthorisationError::OutOfTurn(_)) => {
-                self.as_step(self.find(tpp, consent_id, &id).await?).await
-            }
+            Err(AuthorisationError::OutOfTurn(_)) => self.as_step(self.find(key).await?).await,
             _ => outcome,
         }
     }
@@ -88,15 +88,13 @@ impl Authorisations {
     /// The TPP names its customer.
     pub async fn identify(
         &self,
-        tpp: &OrganisationId,
-        consent_id: &str,
-        id: &str,
+        key: AuthorisationKey<'_>,
         psu: &PsuId,
     ) -> Result<Step, AuthorisationError> {
-        let authorisation = self.open(tpp, consent_id, id).await?;
+        let authorisation = self.open(key).await?;
         let (status, limits) = match (authorisation.status, authorisation.approach) {
             (ScaStatus::Received, ScaApproach::Decoupled) => {
-                (ScaStatus::Started, Some(self.limits(psu, consent_id)))
+                (ScaStatus::Started, Some(self.limits(psu, key.consent_id)))
             }
             (ScaStatus::Received, _) => (ScaStatus::PsuIdentified, None),
             // Said once more: nothing changes.
@@ -119,13 +117,11 @@ impl Authorisations {
     /// The TPP passes on the customer's password.
     pub async fn authenticate(
         &self,
-        tpp: &OrganisationId,
-        consent_id: &str,
-        id: &str,
+        key: AuthorisationKey<'_>,
         psu: Option<&PsuId>,
         password: &str,
     ) -> Result<Step, AuthorisationError> {
-        let authorisation = self.open(tpp, consent_id, id).await?;
+        let authorisation = self.open(key).await?;
         check_embedded(&authorisation)?;
         if let Some(psu) = psu {
             check_customer(&authorisation, psu)?;
@@ -137,7 +133,7 @@ impl Authorisations {
         let psu = psu.ok_or(AuthorisationError::OutOfTurn(authorisation.status))?;
         let credentials = self
             .sca
-            .check_password(&psu, password, Source::Tpp(tpp))
+            .check_password(&psu, password, Source::Tpp(key.tpp))
             .await?;
         let change = Change {
             psu: Some(&psu),
@@ -148,16 +144,13 @@ impl Authorisations {
             .advance(&authorisation, ScaStatus::PsuAuthenticated, change, None)
             .await?;
         if self.is_exempt(&authenticated, &psu).await? {
-            self.approve_exempt(id, &psu).await?;
-            return self.find(tpp, consent_id, id).await.map(Step::from);
+            self.approve_exempt(key.id, &psu).await?;
+            return self.find(key).await.map(Step::from);
         }
         let methods = self.methods_for_tpp(&psu).await?;
         match methods.as_slice() {
             [] => Err(ScaError::NoSuchMethod.into()),
-            [only] => {
-                self.choose(&authenticated, &psu, *only, Source::Tpp(tpp))
-                    .await
-            }
+            [only] => self.choose(&authenticated, &psu, *only, key.tpp).await,
             _ => Ok(Step {
                 authorisation: authenticated,
                 methods,
@@ -169,12 +162,10 @@ impl Authorisations {
     /// The TPP passes on which method the customer has chosen.
     pub async fn select(
         &self,
-        tpp: &OrganisationId,
-        consent_id: &str,
-        id: &str,
+        key: AuthorisationKey<'_>,
         method: MethodId,
     ) -> Result<Step, AuthorisationError> {
-        let authorisation = self.open(tpp, consent_id, id).await?;
+        let authorisation = self.open(key).await?;
         check_embedded(&authorisation)?;
         let psu = match (&authorisation.psu, authorisation.status) {
             (Some(psu), ScaStatus::PsuAuthenticated | ScaStatus::ScaMethodSelected) => psu.clone(),
@@ -183,62 +174,46 @@ impl Authorisations {
         if !self.methods_for_tpp(&psu).await?.contains(&method) {
             return Err(ScaError::NoSuchMethod.into());
         }
-        self.choose(&authorisation, &psu, method, Source::Tpp(tpp))
-            .await
+        self.choose(&authorisation, &psu, method, key.tpp).await
     }
 
     /// The TPP passes on the code.
     pub async fn authorise(
         &self,
-        tpp: &OrganisationId,
-        consent_id: &str,
-        id: &str,
+        key: AuthorisationKey<'_>,
         code: &str,
     ) -> Result<Step, AuthorisationError> {
-        let authorisation = self.open(tpp, consent_id, id).await?;
+        let authorisation = self.open(key).await?;
         check_embedded(&authorisation)?;
-        let (psu, method) = match (
-            &authorisation.psu,
-            authorisation.method,
-            authorisation.status,
-        ) {
-            (Some(psu), Some(method), ScaStatus::ScaMethodSelected) => (psu.clone(), method),
-            (_, _, status) => return Err(AuthorisationError::OutOfTurn(status)),
+        let Authorisation {
+            psu: Some(psu),
+            method: Some(method),
+            status: ScaStatus::ScaMethodSelected,
+            ..
+        } = &authorisation
+        else {
+            return Err(AuthorisationError::OutOfTurn(authorisation.status));
         };
         // A code is used up by a proof: none is taken that could approve nothing.
-        self.ready(&authorisation.id, &psu, None).await?;
-        let subject = Subject::authorisation(&authorisation.id);
-        match self
-            .sca
-            .prove(&psu, method, &subject, code, Source::Tpp(tpp))
-            .await
-        {
-            Ok(proof) => {
-                self.approve(&authorisation.id, proof, None).await?;
-                self.find(tpp, consent_id, id).await.map(Step::from)
-            }
-            Err(error) => {
-                // With the last attempt, it has failed.
-                if matches!(error, ScaError::WrongAnswer { attempts_left: 0 }) {
-                    self.store
-                        .fail(&authorisation, None, self.calendar.now())
-                        .await?;
-                }
-                Err(error.into())
-            }
+        self.ready(key.id, psu, None).await?;
+        let (subject, source) = (Subject::authorisation(key.id), Source::Tpp(key.tpp));
+        let proof = self.sca.prove(psu, *method, &subject, code, source).await;
+        // With the last attempt, it has failed.
+        if let Err(ScaError::WrongAnswer { attempts_left: 0 }) = proof {
+            self.fail(&authorisation).await?;
         }
+        self.approve(key.id, proof?, None).await?;
+        self.find(key).await.map(Step::from)
     }
 
     /// The TPP confirms, with the code that the customer's browser has brought it, that she is its
     /// own customer.
     pub async fn confirm(
         &self,
-        tpp: &OrganisationId,
-        consent_id: &str,
-        id: &str,
+        key: AuthorisationKey<'_>,
         code: &str,
     ) -> Result<Step, AuthorisationError> {
-        let authorisation = self.open(tpp, consent_id, id).await?;
+        let authorisation = self.open(key).await?;
         let pending = self.store.pending(&authorisation.id).await?;
         let (Some((expected, opening)), Some(psu)) = (pending, &authorisation.psu) else {
             return Err(AuthorisationError::OutOfTurn(authorisation.status));
@@ -246,9 +221,7 @@ impl Authorisations {
         let given = digest::sha256(code.as_bytes());
         if !bool::from(given.as_bytes().ct_eq(expected.as_bytes())) {
             // A wrong code belongs to another customer: there is no second attempt.
-            self.store
-                .fail(&authorisation, None, self.calendar.now())
-                .await?;
+            self.fail(&authorisation).await?;
             return Err(AuthorisationError::WrongConfirmation);
         }
         // Another may have approved since she did.
@@ -256,7 +229,7 @@ impl Authorisations {
         let to = ended_by(authorisation.method);
         self.succeed(&authorisation, to, psu, opening.as_ref())
             .await?;
-        self.find(tpp, consent_id, id).await.map(Step::from)
+        self.find(key).await.map(Step::from)
     }
 
     /// The access of an approval that waited for its confirmation: nothing more, if another
@@ -277,24 +250,25 @@ impl Authorisations {
         if self.given.grants_of(&page.consent.id).await? == approved.grants {
             return Ok(None);
         }
-        let now = self.calendar.now();
-        self.store.fail(authorisation, None, now).await?;
+        self.fail(authorisation).await?;
         Err(AuthorisationError::OutOfTurn(ScaStatus::Failed))
     }
 
+    /// Ends an authorisation without success. Returns whether it did: another request may have been
+    /// faster.
+    pub(super) async fn fail(&self, seen: &Authorisation) -> Result<bool, AuthorisationError> {
+        Ok(self.store.fail(seen, None, self.calendar.now()).await?)
+    }
+
     /// An authorisation that is not over, of a consent that is waiting.
-    async fn open(
-        &self,
-        tpp: &OrganisationId,
-        consent_id: &str,
-        id: &str,
-    ) -> Result<Authorisation, AuthorisationError> {
-        let authorisation = self.find(tpp, consent_id, id).await?;
+    async fn open(&self, key: AuthorisationKey<'_>) -> Result<Authorisation, AuthorisationError> {
+        let authorisation = self.find(key).await?;
         if authorisation.status.is_final() {
             return Err(AuthorisationError::OutOfTurn(authorisation.status));
         }
-        let consent = self.consents.find(tpp, consent_id).await?;
-        self.check_waiting(&consent.ok_or(AuthorisationError::NoSuchConsent)?)?;
+        let consent = self.consents.find(key.tpp, key.consent_id).await?;
+        let consent = consent.ok_or(AuthorisationError::NoSuchConsent)?;
+        check_waiting(self.current_consent_status(&consent))?;
         Ok(authorisation)
     }
 
@@ -310,25 +284,21 @@ impl Authorisations {
         authorisation: &Authorisation,
         psu: &PsuId,
         method: MethodId,
-        source: Source<'_>,
+        tpp: &OrganisationId,
     ) -> Result<Step, AuthorisationError> {
-        let subject = Subject::authorisation(&authorisation.id);
+        let (subject, source) = (Subject::authorisation(&authorisation.id), Source::Tpp(tpp));
         let challenge = self.sca.challenge(psu, method, &subject, source).await?;
-        let (status, approach, limits) = match challenge {
-            // What the app shows is approved there: from here on it is decoupled.
-            Challenge::App => {
-                let limits = self.limits(psu, &authorisation.consent_id);
-                (
-                    ScaStatus::Started,
-                    Some(ScaApproach::Decoupled),
-                    Some(limits),
-                )
-            }
-            _ => (ScaStatus::ScaMethodSelected, None, None),
+        // What the app shows is approved there: from here on it is decoupled.
+        let in_app = challenge == Challenge::App;
+        let status = if in_app {
+            ScaStatus::Started
+        } else {
+            ScaStatus::ScaMethodSelected
         };
+        let limits = in_app.then(|| self.limits(psu, &authorisation.consent_id));
         let change = Change {
             method: Some(method),
-            approach,
+            approach: in_app.then_some(ScaApproach::Decoupled),
             ..Change::default()
         };
         let authorisation = self.advance(authorisation, status, change, limits).await?;

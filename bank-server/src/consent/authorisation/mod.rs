@@ -16,7 +16,6 @@ use shared_types::environment::Randomness;
 use shared_types::pki::eidas::OrganisationId;
 use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
 use shared_types::xs2a::consent::ConsentStatus;
-use uuid::Uuid;
 
 pub use self::customer::{AccessRequest, AccountOffer, Decision};
 pub use self::embedded::Step;
@@ -24,9 +23,10 @@ use super::{Event, NotTheCustomers, is_bank_offered, next};
 use crate::calendar::Calendar;
 use crate::config::ScaConfig;
 use crate::core_banking::{CoreBanking, CoreBankingError};
-use crate::domain::{ApprovedAccess, Authorisation, Consent, PsuId};
+use crate::domain::{ApprovedAccess, Authorisation, AuthorisationKey, PsuId};
 use crate::keyed_locks::KeyedLocks;
 use crate::sca::{Sca, ScaError};
+pub use crate::store::authorisations::Start;
 use crate::store::authorisations::{
     ApprovalRules, Approved, AuthorisationStore, NewAuthorisation, Started, WaitingLimits,
 };
@@ -55,27 +55,6 @@ pub struct Authorisations {
     rules: ScaConfig,
     /// The same request to start one, at the same time, comes one after the other.
     starting: KeyedLocks,
-}
-
-/// A TPP's request to start an authorisation.
-#[derive(Debug, Clone, Copy)]
-pub struct Start<'a> {
-    /// The TPP.
-    pub tpp: &'a OrganisationId,
-    /// For which of its consents.
-    pub consent_id: &'a str,
-    /// The request's `X-Request-ID`.
-    pub request_id: Uuid,
-    /// Digest of the request: the same id with another digest is refused.
-    pub digest: &'a str,
-    /// The PSU whom it names.
-    pub psu: Option<&'a PsuId>,
-    /// The approach that was chosen.
-    pub approach: ScaApproach,
-    /// Where the customer goes afterwards.
-    pub redirect_uri: Option<&'a str>,
-    /// Where she goes if nothing came of it.
-    pub nok_redirect_uri: Option<&'a str>,
 }
 
 /// Error of an operation on an authorisation.
@@ -153,6 +132,14 @@ pub fn current_status(
     }
 }
 
+/// Fails unless a consent of that status is waiting for an approval.
+fn check_waiting(status: ConsentStatus) -> Result<(), AuthorisationError> {
+    match status {
+        ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => Ok(()),
+        status => Err(AuthorisationError::ConsentOver(status)),
+    }
+}
+
 impl Authorisations {
     /// The service for that database.
     #[must_use]
@@ -182,14 +169,10 @@ impl Authorisations {
     pub async fn start(&self, start: Start<'_>) -> Result<Authorisation, AuthorisationError> {
         let found = self.consents.find(start.tpp, start.consent_id).await?;
         let consent = found.ok_or(AuthorisationError::NoSuchConsent)?;
-        let before = self
-            .store
-            .by_request(&consent.id, start.request_id, start.digest)
-            .await?;
-        if let Some(before) = before {
+        if let Some(before) = self.store.by_request(start).await? {
             return self.started(before);
         }
-        self.check_waiting(&consent)?;
+        check_waiting(self.current_consent_status(&consent))?;
         if start.approach == ScaApproach::Embedded && is_bank_offered(&consent.access) {
             return Err(AuthorisationError::NeedsChoice);
         }
@@ -205,14 +188,8 @@ impl Authorisations {
         };
         let new = NewAuthorisation {
             id: self.randomness.uuid(),
-            consent_id: &consent.id,
-            request_id: start.request_id,
-            digest: start.digest,
-            psu: start.psu,
-            approach: start.approach,
+            start,
             status,
-            redirect_uri: start.redirect_uri,
-            nok_redirect_uri: start.nok_redirect_uri,
             now: self.calendar.now(),
         };
         self.started(self.store.insert(new, MAX_PER_CONSENT, limits).await?)
@@ -231,11 +208,9 @@ impl Authorisations {
     /// not exist.
     pub async fn find(
         &self,
-        tpp: &OrganisationId,
-        consent_id: &str,
-        id: &str,
+        key: AuthorisationKey<'_>,
     ) -> Result<Authorisation, AuthorisationError> {
-        let found = self.store.find(tpp, consent_id, id).await?;
+        let found = self.store.find(key).await?;
         found
             .map(|found| self.with_current_status(found))
             .ok_or(AuthorisationError::Unknown)
@@ -289,14 +264,6 @@ impl Authorisations {
         Authorisation {
             status,
             ..authorisation
-        }
-    }
-
-    /// Fails unless the consent is waiting for an approval.
-    fn check_waiting(&self, consent: &Consent) -> Result<(), AuthorisationError> {
-        match self.current_consent_status(consent) {
-            ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => Ok(()),
-            status => Err(AuthorisationError::ConsentOver(status)),
         }
     }
 

@@ -12,7 +12,6 @@ use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::xs2a::money::{Amount, AmountError, Currency};
 use shared_types::xs2a::text::Text;
 use shared_types::xs2a::transaction::Transaction;
-use sqlx::Row as _;
 use sqlx::any::AnyQueryResult;
 use uuid::Uuid;
 
@@ -219,15 +218,12 @@ impl Import {
 
     /// The numbers that are in the database.
     async fn read_numbers(&mut self) -> Result<(), ImportError> {
-        let rows = sqlx::query("SELECT details FROM account WHERE card = 0")
+        let all: Vec<String> = sqlx::query_scalar("SELECT details FROM account WHERE card = 0")
             .fetch_all(&mut *self.sql)
             .await?;
-        for row in rows {
-            let details: String = row.try_get("details")?;
+        for details in all {
             let number = serde_json::from_str::<Number>(&details);
-            let number = number.map_err(|_| StoreError::Corrupt {
-                what: "account.details",
-            })?;
+            let number = number.map_err(|_| StoreError::corrupt("account.details"))?;
             self.numbers.extend(number.key().map(|(_, key)| key));
         }
         Ok(())

@@ -14,18 +14,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytestring::ByteString;
-use chrono::NaiveDate;
 use serde::de::DeserializeOwned;
 use shared_types::xs2a::account::Balance;
 use shared_types::xs2a::card_account::CardTransaction;
 use shared_types::xs2a::transaction::Transaction;
-use sqlx::Row as _;
+use sqlx::FromRow;
 use sqlx::any::AnyRow;
 
 pub use self::import::{ImportError, Imported, import};
-use self::world::from_json;
 use super::{Arrived, CoreBanking, CoreBankingError, Listed, Page, TransactionQuery};
-use crate::domain::{Account, AccountId, AccountKind, Arrival, PsuId};
+use crate::domain::{Account, AccountId, AccountKind, PsuId};
+use crate::store::columns::Columns;
 use crate::store::row_cache::AccountWithBalances;
 use crate::store::{Database, StoreError};
 
@@ -37,15 +36,14 @@ pub struct Ledger {
 
 /// Whether the ledger has that customer, or no customers at all.
 pub async fn knows(database: &Database, psu: &PsuId) -> Result<bool, StoreError> {
-    let row = sqlx::query(
-        "SELECT CASE WHEN EXISTS (SELECT 1 FROM customer WHERE id = $1) OR NOT EXISTS (SELECT 1 \
-         FROM customer) \
-         THEN 1 ELSE 0 END AS known",
+    let known: i64 = sqlx::query_scalar(
+        "SELECT CASE WHEN EXISTS (SELECT 1 FROM customer WHERE id = $1) \
+         OR NOT EXISTS (SELECT 1 FROM customer) THEN 1 ELSE 0 END",
     )
     .bind(&psu.0)
     .fetch_one(database.pool())
     .await?;
-    Ok(row.try_get::<i64, _>("known")? != 0)
+    Ok(known != 0)
 }
 
 /// The columns of an account.
@@ -109,7 +107,9 @@ impl Ledger {
         }
         let rows = query.fetch_all(self.database.pool()).await;
         let rows = rows.map_err(failed)?;
-        rows.iter().map(with_balances).collect()
+        rows.iter()
+            .map(|row| with_balances(row).map_err(failed))
+            .collect()
     }
 }
 
@@ -127,7 +127,7 @@ impl CoreBanking for Ledger {
 
     async fn accounts_of(&self, psu: &PsuId) -> Result<Vec<Account>, CoreBankingError> {
         // The text is made of constants.
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {ACCOUNT}, position FROM account WHERE customer = $1 UNION ALL SELECT \
              {ACCOUNT}, position FROM account \
              JOIN account_holder h ON h.account = id WHERE h.customer = $1 ORDER BY position, \
@@ -136,8 +136,7 @@ impl CoreBanking for Ledger {
         .bind(psu.0.clone())
         .fetch_all(self.database.pool())
         .await
-        .map_err(failed)?;
-        rows.iter().map(account).collect()
+        .map_err(failed)
     }
 
     async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Account>, CoreBankingError> {
@@ -169,15 +168,15 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         transaction_id: &str,
     ) -> Result<Option<Transaction>, CoreBankingError> {
-        let row =
-            sqlx::query("SELECT details FROM entry WHERE account = $1 AND transaction_id = $2")
-                .bind(account.0.clone())
-                .bind(transaction_id.to_owned())
-                .fetch_optional(self.database.pool())
-                .await
-                .map_err(failed)?;
-        row.map(|row| json(&row, "details", "entry.details"))
-            .transpose()
+        let details: Option<String> = sqlx::query_scalar(
+            "SELECT details FROM entry WHERE account = $1 AND transaction_id = $2",
+        )
+        .bind(account.0.clone())
+        .bind(transaction_id.to_owned())
+        .fetch_optional(self.database.pool())
+        .await
+        .map_err(failed)?;
+        details.as_deref().map(parse).transpose()
     }
 
     async fn card_transactions(
@@ -220,20 +219,12 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         reference: &str,
     ) -> Result<Option<Arrived>, CoreBankingError> {
-        let row = sqlx::query(ARRIVAL)
+        sqlx::query_as(ARRIVAL)
             .bind(account.0.clone())
             .bind(reference.to_owned())
             .fetch_optional(self.database.pool())
             .await
-            .map_err(failed)?;
-        row.map(|row| {
-            let (date, sequence) = place(&row)?;
-            Ok(Arrived {
-                place: Arrival(sequence),
-                date,
-            })
-        })
-        .transpose()
+            .map_err(failed)
     }
 }
 
@@ -246,50 +237,46 @@ fn listed(page: &ByteString, id: &str, details: &str) -> Listed {
 }
 
 fn parse<D: DeserializeOwned>(details: &str) -> Result<D, CoreBankingError> {
-    from_json(details).map_err(|_| corrupt("entry.details"))
+    serde_json::from_str(details).map_err(|_| corrupt("entry.details"))
 }
 
-fn place(row: &AnyRow) -> Result<(NaiveDate, i64), CoreBankingError> {
-    let date: String = row.try_get("date").map_err(failed)?;
-    let date = date.parse().map_err(|_| corrupt("entry.date"))?;
-    Ok((date, row.try_get("sequence").map_err(failed)?))
+impl FromRow<'_, AnyRow> for Arrived {
+    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        let row = Columns::of("entry", row);
+        Ok(Self {
+            place: row.get("sequence")?,
+            date: row.get("date")?,
+        })
+    }
 }
 
-/// The account that was read along with a consent, if the ledger has it. What cannot be read is
-/// found again, and told of, when it is asked for.
+/// The account that was read along with a consent, if the ledger has it. A row that cannot be
+/// decoded is an error when the account itself is read.
 #[must_use]
 pub fn read_along(row: &AnyRow) -> Option<AccountWithBalances> {
     with_balances(row).ok()
 }
 
-fn with_balances(row: &AnyRow) -> Result<AccountWithBalances, CoreBankingError> {
-    let balances = json(row, "ledger_balances", "account.balances")?;
-    Ok((account(row)?, balances))
+fn with_balances(row: &AnyRow) -> Result<AccountWithBalances, sqlx::Error> {
+    let balances = Columns::of("account", row).json("ledger_balances")?;
+    Ok((Account::from_row(row)?, balances))
 }
 
 /// The columns are called so wherever they are read: along with a consent as well, which has a
 /// `details` of its own.
-fn account(row: &AnyRow) -> Result<Account, CoreBankingError> {
-    let kind = if row.try_get::<i64, _>("ledger_card").map_err(failed)? == 0 {
-        AccountKind::Payment(Box::new(json(row, "ledger_details", "account.details")?))
-    } else {
-        AccountKind::Card(Box::new(json(row, "ledger_details", "account.details")?))
-    };
-    let approvals: i64 = row.try_get("ledger_approvals").map_err(failed)?;
-    Ok(Account {
-        id: AccountId(row.try_get("account_id").map_err(failed)?),
-        kind,
-        approvals_needed: u32::try_from(approvals).map_err(|_| corrupt("account.approvals"))?,
-    })
-}
-
-fn json<T: DeserializeOwned>(
-    row: &AnyRow,
-    column: &str,
-    what: &'static str,
-) -> Result<T, CoreBankingError> {
-    let text: String = row.try_get(column).map_err(failed)?;
-    from_json(&text).map_err(|_| corrupt(what))
+impl FromRow<'_, AnyRow> for Account {
+    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        let columns = Columns::of("account", row);
+        Ok(Self {
+            id: columns.get("account_id")?,
+            kind: if columns.get("ledger_card")? {
+                AccountKind::Card(Box::new(columns.json("ledger_details")?))
+            } else {
+                AccountKind::Payment(Box::new(columns.json("ledger_details")?))
+            },
+            approvals_needed: columns.get("ledger_approvals")?,
+        })
+    }
 }
 
 fn failed(error: impl Into<StoreError>) -> CoreBankingError {
@@ -301,6 +288,6 @@ fn failed(error: impl Into<StoreError>) -> CoreBankingError {
     }
 }
 
-fn corrupt(what: &'static str) -> CoreBankingError {
-    failed(StoreError::Corrupt { what })
+fn corrupt(what: &str) -> CoreBankingError {
+    failed(StoreError::corrupt(what))
 }

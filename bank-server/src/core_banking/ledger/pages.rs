@@ -5,9 +5,9 @@
 
 use bytestring::ByteString;
 use chrono::NaiveDate;
+use sqlx::Any;
 use sqlx::any::AnyArguments;
-use sqlx::query::Query;
-use sqlx::{Any, Row as _};
+use sqlx::query::QueryScalar;
 
 use super::{Ledger, corrupt, failed};
 use crate::core_banking::{CoreBankingError, Page, PageKey, TransactionQuery};
@@ -115,9 +115,9 @@ impl Ledger {
     ) -> Result<ByteString, CoreBankingError> {
         let after = query.after.filter(|after| after.booked == booked);
         let room = i64::try_from(room).unwrap_or(i64::MAX);
-        let statement: Query<'_, Any, AnyArguments> = match query.since {
+        let statement: QueryScalar<'_, Any, Option<String>, AnyArguments> = match query.since {
             // A delta report: what arrived between two places, the latest first.
-            Some(Arrival(since)) if booked => sqlx::query(ARRIVALS)
+            Some(Arrival(since)) if booked => sqlx::query_scalar(ARRIVALS)
                 .bind(room)
                 .bind(account.0.as_str())
                 .bind(since)
@@ -128,7 +128,7 @@ impl Ledger {
                 // before.
                 let end = (query.to, i64::MAX);
                 let before = after.map_or(end, |after| (after.date, after.sequence).min(end));
-                sqlx::query(ENTRIES)
+                sqlx::query_scalar(ENTRIES)
                     .bind(room)
                     .bind(account.0.as_str())
                     .bind(i64::from(booked))
@@ -137,9 +137,8 @@ impl Ledger {
                     .bind(before.1)
             }
         };
-        let row = statement.fetch_one(self.database.pool()).await;
-        let page: Option<String> = row.map_err(failed)?.try_get("page").map_err(failed)?;
-        Ok(page.unwrap_or_default().into())
+        let page = statement.fetch_one(self.database.pool()).await;
+        Ok(page.map_err(failed)?.unwrap_or_default().into())
     }
 }
 

@@ -1,12 +1,14 @@
 //! The ledger: importing whole or not at all, and reading page by page.
 
+use chrono::{Days, NaiveDate};
 use shared_types::xs2a::transaction::BookingStatus;
+use sqlx::Row as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::domain::Arrival;
 use crate::store::consents::Consents;
 use crate::store::testing;
-use chrono::Days;
 
 struct Scene {
     database: Database,

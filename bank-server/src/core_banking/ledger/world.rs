@@ -5,7 +5,6 @@
 
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared_types::decode::{Malformed, decode};
@@ -140,10 +139,6 @@ pub(super) fn to_value<T: Serialize>(value: &T) -> Result<Value, Malformed> {
         reason: "cannot be written as JSON".to_owned(),
     };
     serde_json::to_value(value).map_err(unwritable)
-}
-
-pub(super) fn from_json<T: DeserializeOwned>(json: &str) -> Result<T, Malformed> {
-    decode(json.as_bytes())
 }
 
 /// The path of the first field that is in `given` and not in `kept`.

@@ -393,9 +393,8 @@ impl OtherBanks {
         let now = self.calendar.now();
         let error = match found {
             Ok(snapshot) => {
-                let data = serde_json::to_vec(&snapshot).map_err(|_| StoreError::Corrupt {
-                    what: "connection.data",
-                })?;
+                let data = serde_json::to_vec(&snapshot)
+                    .map_err(|_| StoreError::corrupt("connection.data"))?;
                 if data.len() <= MAX_SNAPSHOT {
                     return self.connections.keep(connection, &data, now).await;
                 }

@@ -3,6 +3,8 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use shared_types::environment::SystemRandomness;
 
+use sqlx::Row as _;
+
 use super::*;
 
 struct Desk {

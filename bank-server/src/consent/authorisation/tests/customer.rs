@@ -381,7 +381,10 @@ async fn approvals_of_the_same_that_wait_for_their_confirmations_both_count() {
             waiting.push((id, code.unwrap().1.into_owned()));
         }
         let confirm = async |(id, code): &(String, String)| {
-            scene.authorisations.confirm(tpp, &consent, id, code).await
+            scene
+                .authorisations
+                .confirm(key(tpp, &consent, id), code)
+                .await
         };
         confirm(&waiting[0]).await.unwrap();
         let outcome = match confirm(&waiting[1]).await {

@@ -12,7 +12,7 @@ async fn through_a_tpp_it_goes_step_by_step() {
         .await;
     let early = scene
         .authorisations
-        .authorise(tpp, &consent, &id, "000000")
+        .authorise(key(tpp, &consent, &id), "000000")
         .await;
     assert_refused!(
         early,
@@ -20,12 +20,12 @@ async fn through_a_tpp_it_goes_step_by_step() {
     );
     let wrong = scene
         .authorisations
-        .authenticate(tpp, &consent, &id, None, "wrong horse")
+        .authenticate(key(tpp, &consent, &id), None, "wrong horse")
         .await;
     assert_refused!(wrong, AuthorisationError::Sca(ScaError::WrongCredentials));
     let step = scene
         .authorisations
-        .authenticate(tpp, &consent, &id, None, PASSWORD)
+        .authenticate(key(tpp, &consent, &id), None, PASSWORD)
         .await
         .unwrap();
     assert_eq!(step.authorisation.status, ScaStatus::ScaMethodSelected);
@@ -33,12 +33,12 @@ async fn through_a_tpp_it_goes_step_by_step() {
     let code = code_at(&secret("anna"), scene.clock.now().timestamp());
     let foreign = scene
         .authorisations
-        .authorise(scene.other.organisation(), &consent, &id, &code)
+        .authorise(key(scene.other.organisation(), &consent, &id), &code)
         .await;
     assert_refused!(foreign, AuthorisationError::Unknown);
     let done = scene
         .authorisations
-        .authorise(tpp, &consent, &id, &code)
+        .authorise(key(tpp, &consent, &id), &code)
         .await
         .unwrap();
     assert_eq!(done.authorisation.status, ScaStatus::Finalised);
@@ -53,9 +53,15 @@ async fn a_code_for_one_authorisation_is_no_good_for_another_and_none_works_twic
     for _ in 0..2 {
         let consent = scene.consent(balances(&[HERS])).await;
         let id = scene
-            .started(&consent, ScaApproach::Embedded, Some(&psu("anna")))
-            .await;
-        scene.authenticate(&consent, &id).await;
+            .start(&consent, ScaApproach::Embedded, Some(&psu("anna")))
+            .await
+            .unwrap()
+            .id;
+        scene
+            .authorisations
+            .authenticate(key(tpp, &consent, &id), None, PASSWORD)
+            .await
+            .unwrap();
         ids.push((consent, id));
     }
     let [(first, first_id), (second, second_id)] = [&ids[0], &ids[1]];
@@ -63,29 +69,29 @@ async fn a_code_for_one_authorisation_is_no_good_for_another_and_none_works_twic
     let code = code_at(&secret("anna"), scene.clock.now().timestamp());
     let taken = scene
         .authorisations
-        .authorise(tpp, first, first_id, &code)
+        .authorise(key(tpp, first, first_id), &code)
         .await;
     assert_refused!(taken, AuthorisationError::Sca(ScaError::NoChallenge));
     let taken = scene
         .authorisations
-        .authorise(tpp, second, second_id, &code)
+        .authorise(key(tpp, second, second_id), &code)
         .await;
     assert_refused!(taken, AuthorisationError::Sca(ScaError::Taken));
     scene.clock.advance(TimeDelta::seconds(30));
     let code = code_at(&secret("anna"), scene.clock.now().timestamp());
     scene
         .authorisations
-        .authorise(tpp, second, second_id, &code)
+        .authorise(key(tpp, second, second_id), &code)
         .await
         .unwrap();
     scene
         .authorisations
-        .select(tpp, first, first_id, MethodId::Totp)
+        .select(key(tpp, first, first_id), MethodId::Totp)
         .await
         .unwrap();
     let replayed = scene
         .authorisations
-        .authorise(tpp, first, first_id, &code)
+        .authorise(key(tpp, first, first_id), &code)
         .await;
     assert_refused!(replayed, AuthorisationError::Sca(ScaError::Taken));
 }
@@ -96,20 +102,30 @@ async fn five_wrong_codes_end_an_authorisation() {
     let tpp = scene.tpp.organisation();
     let consent = scene.consent(balances(&[HERS])).await;
     let id = scene
-        .started(&consent, ScaApproach::Embedded, Some(&psu("anna")))
-        .await;
-    scene.authenticate(&consent, &id).await;
+        .start(&consent, ScaApproach::Embedded, Some(&psu("anna")))
+        .await
+        .unwrap()
+        .id;
+    scene
+        .authorisations
+        .authenticate(key(tpp, &consent, &id), None, PASSWORD)
+        .await
+        .unwrap();
     for left in (0..5).rev() {
         let wrong = scene
             .authorisations
-            .authorise(tpp, &consent, &id, "000000")
+            .authorise(key(tpp, &consent, &id), "000000")
             .await;
         let Err(AuthorisationError::Sca(ScaError::WrongAnswer { attempts_left })) = wrong else {
             panic!("{wrong:?}")
         };
         assert_eq!(attempts_left, left);
     }
-    let found = scene.authorisations.find(tpp, &consent, &id).await.unwrap();
+    let found = scene
+        .authorisations
+        .find(key(tpp, &consent, &id))
+        .await
+        .unwrap();
     assert_eq!(found.status, ScaStatus::Failed);
     assert_eq!(
         scene.status(&consent).await,
@@ -128,8 +144,15 @@ async fn a_tpp_confirms_with_the_code_that_its_own_customer_brings() {
     let id = scene.authorisations.list(tpp, &consent).await.unwrap()[0]
         .id
         .clone();
-    let found = scene.authorisations.find(tpp, &consent, &id).await.unwrap();
-    assert_eq!(found.status, ScaStatus::Unconfirmed);
+    assert_eq!(
+        scene
+            .authorisations
+            .find(key(tpp, &consent, &id))
+            .await
+            .unwrap()
+            .status,
+        ScaStatus::Unconfirmed
+    );
     let uri = done.return_to.unwrap();
     assert!(
         uri.as_str()
@@ -139,7 +162,7 @@ async fn a_tpp_confirms_with_the_code_that_its_own_customer_brings() {
     let code = uri.query_pairs().last().unwrap().1.into_owned();
     let confirmed = scene
         .authorisations
-        .confirm(tpp, &consent, &id, &code)
+        .confirm(key(tpp, &consent, &id), &code)
         .await
         .unwrap();
     assert_eq!(confirmed.authorisation.status, ScaStatus::Finalised);
@@ -152,11 +175,21 @@ async fn a_tpp_confirms_with_the_code_that_its_own_customer_brings() {
         .clone();
     let wrong = scene
         .authorisations
-        .confirm(tpp, &consent, &id, &code)
+        .confirm(key(tpp, &consent, &id), &code)
         .await;
-    assert_refused!(wrong, AuthorisationError::WrongConfirmation);
-    let found = scene.authorisations.find(tpp, &consent, &id).await.unwrap();
-    assert_eq!(found.status, ScaStatus::Failed);
+    assert!(
+        matches!(wrong, Err(AuthorisationError::WrongConfirmation)),
+        "{wrong:?}"
+    );
+    assert_eq!(
+        scene
+            .authorisations
+            .find(key(tpp, &consent, &id))
+            .await
+            .unwrap()
+            .status,
+        ScaStatus::Failed
+    );
     assert_eq!(scene.status(&consent).await, ConsentStatus::Received);
 }
 
@@ -179,7 +212,7 @@ async fn list_by_password(scene: &Scene, tpp: &Tpp, name: &str) -> ScaStatus {
     let id = scene.authorisations.start(start).await.unwrap().id;
     let step = scene
         .authorisations
-        .authenticate(tpp, &list, &id, None, PASSWORD)
+        .authenticate(key(tpp, &list, &id), None, PASSWORD)
         .await
         .unwrap();
     step.authorisation.status
@@ -218,7 +251,9 @@ async fn an_exempted_approval_is_confirmed_too_and_authenticates_nothing() {
     let done = scene.approve(&first, "anna").await.unwrap();
     let all = scene.authorisations.list(tpp, &first).await.unwrap();
     let code = Scene::code_of(&done);
-    let confirmed = scene.authorisations.confirm(tpp, &first, &all[0].id, &code);
+    let confirmed = scene
+        .authorisations
+        .confirm(key(tpp, &first, &all[0].id), &code);
     let confirmed = confirmed.await.unwrap();
     assert_eq!(confirmed.authorisation.status, ScaStatus::Finalised);
 
@@ -231,10 +266,14 @@ async fn an_exempted_approval_is_confirmed_too_and_authenticates_nothing() {
     let done = scene.authorisations.approve_exempt(&id, &anna);
     let done = done.await.unwrap();
     assert_eq!(scene.status(&list).await, ConsentStatus::Received);
-    let found = scene.authorisations.find(tpp, &list, &id).await.unwrap();
+    let found = scene
+        .authorisations
+        .find(key(tpp, &list, &id))
+        .await
+        .unwrap();
     assert_eq!(found.status, ScaStatus::Unconfirmed);
     let code = Scene::code_of(&done);
-    let confirmed = scene.authorisations.confirm(tpp, &list, &id, &code);
+    let confirmed = scene.authorisations.confirm(key(tpp, &list, &id), &code);
     let confirmed = confirmed.await.unwrap();
     assert_eq!(confirmed.authorisation.status, ScaStatus::Exempted);
     // The joint account waits for its other holder.
@@ -282,7 +321,7 @@ async fn an_approval_that_was_left_unconfirmed_does_not_keep_the_customer_from_a
     let id = scene.authorisations.list(tpp, &consent).await.unwrap();
     let id = &id.last().unwrap().id;
     let code = Scene::code_of(&done);
-    let confirmed = scene.authorisations.confirm(tpp, &consent, id, &code);
+    let confirmed = scene.authorisations.confirm(key(tpp, &consent, id), &code);
     confirmed.await.unwrap();
     assert_eq!(scene.status(&consent).await, ConsentStatus::Valid);
 }
@@ -326,9 +365,15 @@ async fn new_elements_end_approvals_that_do_not_count_yet() {
         let looked_at = scene.started(&begun[1], ScaApproach::Redirect, None).await;
         scene.authorisations.claim(&looked_at, &anna).await.unwrap();
         let passed_on = scene
-            .started(&begun[2], ScaApproach::Embedded, Some(&anna))
-            .await;
-        scene.authenticate(&begun[2], &passed_on).await;
+            .start(&begun[2], ScaApproach::Embedded, Some(&anna))
+            .await
+            .unwrap()
+            .id;
+        scene
+            .authorisations
+            .authenticate(key(tpp, &begun[2], &passed_on), None, PASSWORD)
+            .await
+            .unwrap();
         // Nothing of hers is proved for this one yet: it goes on.
         let later = scene.consent(balances(&[HERS])).await;
         let named = scene.start(&later, ScaApproach::Redirect, Some(&anna));
@@ -347,7 +392,7 @@ async fn new_elements_end_approvals_that_do_not_count_yet() {
         );
         let late = scene
             .authorisations
-            .confirm(tpp, &begun[0], &id, &code)
+            .confirm(key(tpp, &begun[0], &id), &code)
             .await;
         assert!(
             matches!(late, Err(AuthorisationError::OutOfTurn(ScaStatus::Failed))),
@@ -394,7 +439,7 @@ async fn the_same_authenticator_given_anew_makes_no_spent_code_good() {
     let authenticate = async |(consent, id): &(String, String)| {
         let step = scene
             .authorisations
-            .authenticate(tpp, consent, id, None, PASSWORD);
+            .authenticate(key(tpp, consent, id), None, PASSWORD);
         step.await.unwrap();
     };
     authenticate(&ids[0]).await;
@@ -403,7 +448,7 @@ async fn the_same_authenticator_given_anew_makes_no_spent_code_good() {
     let (consent, id) = &ids[1];
     let read_before = scene
         .authorisations
-        .authorise(tpp, consent, id, &code)
+        .authorise(key(tpp, consent, id), &code)
         .await;
     assert_refused!(read_before, AuthorisationError::Sca(ScaError::Taken));
 }
@@ -415,18 +460,18 @@ async fn a_code_read_for_an_authorisation_that_failed_approves_no_other() {
     let ids = [scene.passed_on().await, scene.passed_on().await];
     let [(first, first_id), (second, second_id)] = [&ids[0], &ids[1]];
     let service = &scene.authorisations;
-    let begun = service.authenticate(tpp, first, first_id, None, PASSWORD);
+    let begun = service.authenticate(key(tpp, first, first_id), None, PASSWORD);
     begun.await.unwrap();
     let code = code_at(&secret("anna"), scene.clock.now().timestamp());
     for _ in 0..5 {
-        let wrong = service.authorise(tpp, first, first_id, "000000").await;
+        let wrong = service.authorise(key(tpp, first, first_id), "000000").await;
         assert_refused!(wrong, AuthorisationError::Sca(ScaError::WrongAnswer { .. }));
     }
     // The wait after five wrong codes is over before the code is.
-    let begun = service.authenticate(tpp, second, second_id, None, PASSWORD);
+    let begun = service.authenticate(key(tpp, second, second_id), None, PASSWORD);
     begun.await.unwrap();
     scene.clock.advance(TimeDelta::seconds(30));
-    let taken = service.authorise(tpp, second, second_id, &code).await;
+    let taken = service.authorise(key(tpp, second, second_id), &code).await;
     assert_refused!(taken, AuthorisationError::Sca(ScaError::Taken));
 }
 
@@ -496,7 +541,10 @@ async fn two_customers_with_nothing_in_common_do_not_make_up_for_each_other() {
     let mut confirmed = Vec::new();
     // Each with its own code, which is right: one wrong code would end it before anything counts.
     for (id, code) in ids.iter().zip(&codes) {
-        let outcome = scene.authorisations.confirm(tpp, &consent, id, code).await;
+        let outcome = scene
+            .authorisations
+            .confirm(key(tpp, &consent, id), code)
+            .await;
         confirmed.push(outcome.is_ok());
     }
     assert_eq!(
@@ -520,7 +568,7 @@ async fn who_has_logged_in_at_the_bank_is_not_the_tpps_to_find_out() {
     for guess in ["anna", "lucas", "nobody"] {
         let asked = scene
             .authorisations
-            .identify(tpp, &consent, &id, &psu(guess))
+            .identify(key(tpp, &consent, &id), &psu(guess))
             .await;
         assert_refused!(
             asked,

@@ -277,3 +277,11 @@ fn balances(ibans: &[&str]) -> Value {
     let references: Vec<Value> = ibans.iter().map(|iban| json!({ "iban": iban })).collect();
     json!({ "balances": references })
 }
+
+fn key<'a>(tpp: &'a OrganisationId, consent_id: &'a str, id: &'a str) -> AuthorisationKey<'a> {
+    AuthorisationKey {
+        tpp,
+        consent_id,
+        id,
+    }
+}
