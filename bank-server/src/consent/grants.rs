@@ -20,7 +20,7 @@ pub fn grants(access: &AccountAccess, accounts: &[Account]) -> Result<Vec<Grant>
     if let Some(extent) = extent_of_all(access) {
         return Ok(accounts
             .iter()
-            .map(|account| extent.grant(account))
+            .map(|account| grant(account, extent))
             .collect());
     }
     let additional = access.additional_information.as_ref();
@@ -41,13 +41,9 @@ pub fn grants(access: &AccountAccess, accounts: &[Account]) -> Result<Vec<Grant>
     let opened = accounts.iter().filter_map(|account| {
         let within =
             |list: &[AccountReference]| list.iter().any(|reference| names(reference, account));
-        let extent = Extent {
-            details: true,
-            balances: within(balances),
-            transactions: within(transactions),
-            owner_name: within(owners),
-        };
-        (within(details) || extent.balances || extent.transactions).then(|| extent.grant(account))
+        let (balances, transactions) = (within(balances), within(transactions));
+        let extent = [true, balances, transactions, within(owners)];
+        (within(details) || balances || transactions).then(|| grant(account, extent))
     });
     Ok(opened.collect())
 }
@@ -86,37 +82,25 @@ pub fn is_bank_offered(access: &AccountAccess) -> bool {
     lists.into_iter().any(Option::is_some) && lists.into_iter().flatten().all(Vec::is_empty)
 }
 
-/// How far an account is opened.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each can be granted without the others"
-)]
-struct Extent {
-    details: bool,
-    balances: bool,
-    transactions: bool,
-    owner_name: bool,
-}
+/// How far an account is opened: details, balances, transactions, owner's name.
+type Extent = [bool; 4];
 
-impl Extent {
-    fn grant(&self, account: &Account) -> Grant {
-        Grant {
-            account: account.id.clone(),
-            details: self.details,
-            balances: self.balances,
-            transactions: self.transactions,
-            owner_name: self.owner_name,
-        }
+fn grant(account: &Account, extent: Extent) -> Grant {
+    let [details, balances, transactions, owner_name] = extent;
+    Grant {
+        account: account.id.clone(),
+        details,
+        balances,
+        transactions,
+        owner_name,
     }
 }
 
 /// How far an access opens all accounts alike; `None` for one that names them.
 fn extent_of_all(access: &AccountAccess) -> Option<Extent> {
-    let listed = |all: AllAccounts, balances: bool, whole: bool| Extent {
-        details: whole,
-        balances,
-        transactions: whole,
-        owner_name: all == AllAccounts::AllAccountsWithOwnerName,
+    let listed = |all: AllAccounts, balances: bool, whole: bool| {
+        let owner_name = all == AllAccounts::AllAccountsWithOwnerName;
+        [whole, balances, whole, owner_name]
     };
     if let Some(all) = access.all_psd2 {
         return Some(listed(all, true, true));
@@ -128,11 +112,10 @@ fn extent_of_all(access: &AccountAccess) -> Option<Extent> {
         return Some(listed(all, false, false));
     }
     let additional = access.additional_information.as_ref();
-    is_bank_offered(access).then(|| Extent {
-        details: true,
-        balances: access.balances.is_some(),
-        transactions: access.transactions.is_some(),
-        owner_name: additional.is_some_and(|additional| additional.owner_name.is_some()),
+    is_bank_offered(access).then(|| {
+        let owner_name = additional.is_some_and(|additional| additional.owner_name.is_some());
+        let (balances, transactions) = (&access.balances, &access.transactions);
+        [true, balances.is_some(), transactions.is_some(), owner_name]
     })
 }
 

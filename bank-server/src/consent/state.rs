@@ -38,21 +38,6 @@ pub enum Event {
     Replaced,
 }
 
-impl Event {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Approved { complete: false },
-        Self::Approved { complete: true },
-        Self::Refused,
-        Self::Revoked,
-        Self::Terminated,
-        Self::Lapsed,
-        Self::LastDayPassed,
-        Self::UsedUp,
-        Self::Replaced,
-    ];
-}
-
 /// The status after an event; `None` where the event is not possible, or changes nothing.
 #[must_use]
 pub const fn after(status: ConsentStatus, event: Event) -> Option<ConsentStatus> {
@@ -145,6 +130,21 @@ pub(super) mod tests {
     use shared_types::environment::ManualClock;
 
     use super::*;
+
+    impl Event {
+        /// All of them.
+        pub const ALL: [Self; 9] = [
+            Self::Approved { complete: false },
+            Self::Approved { complete: true },
+            Self::Refused,
+            Self::Revoked,
+            Self::Terminated,
+            Self::Lapsed,
+            Self::LastDayPassed,
+            Self::UsedUp,
+            Self::Replaced,
+        ];
+    }
 
     /// Rows: the statuses in the order of `ConsentStatus::ALL`. Columns: the events in the order of
     /// `Event::ALL`.

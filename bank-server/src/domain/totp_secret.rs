@@ -3,6 +3,7 @@
 use std::fmt;
 
 use shared_types::environment::Randomness;
+use totp_rs::Secret;
 
 /// Secret that an authenticator shares with the bank: 20 bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,18 +43,7 @@ impl TotpSecret {
     /// As people type it into an authenticator (RFC 4648, base32 without padding).
     #[must_use]
     pub fn to_base32(&self) -> String {
-        const ALPHABET: [u8; 32] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-        let (mut text, mut held, mut bits) = (String::with_capacity(32), 0_u32, 0);
-        for byte in self.0 {
-            held = (held << 8) | u32::from(byte);
-            bits += 8;
-            while bits >= 5 {
-                bits -= 5;
-                let index = usize::try_from((held >> bits) & 31).unwrap_or(0);
-                text.extend(ALPHABET.get(index).map(|letter| char::from(*letter)));
-            }
-        }
-        text
+        Secret::new_stack(self.0).to_base32()
     }
 }
 
@@ -61,21 +51,12 @@ impl std::str::FromStr for TotpSecret {
     type Err = TotpSecretError;
 
     fn from_str(text: &str) -> Result<Self, TotpSecretError> {
-        let (mut bytes, mut held, mut bits) = (Vec::with_capacity(20), 0_u32, 0);
-        for letter in text.bytes() {
-            let value = match letter {
-                b'A'..=b'Z' => letter - b'A',
-                b'2'..=b'7' => letter - b'2' + 26,
-                _ => return Err(TotpSecretError),
-            };
-            held = (held << 5) | u32::from(value);
-            bits += 5;
-            if bits >= 8 {
-                bits -= 8;
-                bytes.push(u8::try_from((held >> bits) & 255).unwrap_or(0));
-            }
+        // The crate takes small letters as well.
+        if text.contains(|letter: char| letter.is_ascii_lowercase()) {
+            return Err(TotpSecretError);
         }
-        Self::from_slice(&bytes)
+        let secret = Secret::try_from_base32(text).map_err(|_| TotpSecretError)?;
+        Self::from_slice(secret.as_bytes())
     }
 }
 

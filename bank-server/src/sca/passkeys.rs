@@ -20,9 +20,9 @@ use super::{Challenge, Method, ScaError, Source, Subject, handle_of};
 use crate::calendar::{Calendar, MAX_CLOCK_SKEW};
 use crate::domain::{MethodId, PsuId};
 use crate::store::columns::{Columns, to_json};
-use crate::store::credentials::{CredentialsVersion, begin_version, is_current};
+use crate::store::credentials::{CredentialsVersion, begin_version, is_current, remove_element};
 use crate::store::vault::Vault;
-use crate::store::{AdvisoryLock, Database, StoreError};
+use crate::store::{Database, StoreError};
 
 /// How long a browser may take.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
@@ -170,17 +170,8 @@ impl Passkeys {
 
     /// Removes one of the customer's.
     pub async fn remove(&self, psu: &PsuId, id: &str) -> Result<(), StoreError> {
-        let mut transaction = self.database.begin_write().await?;
-        transaction.take(AdvisoryLock::Customer(psu)).await?;
-        let removed = sqlx::query("DELETE FROM passkey WHERE psu = $1 AND id = $2")
-            .bind(&psu.0)
-            .bind(id)
-            .execute(&mut *transaction)
-            .await?;
-        if removed.rows_affected() > 0 {
-            begin_version(&mut transaction, psu).await?;
-        }
-        transaction.commit().await
+        let delete = "DELETE FROM passkey WHERE psu = $1 AND id = $2";
+        remove_element(&self.database, delete, psu, id).await
     }
 
     /// Options like those of a challenge, which nothing answers: with the customer's own passkeys, or with one that there is

@@ -17,7 +17,7 @@ use super::{Challenge, Method, ScaError, Source, Subject};
 use crate::calendar::{Calendar, MAX_CLOCK_SKEW};
 use crate::domain::{MethodId, PsuId};
 use crate::store::columns::Columns;
-use crate::store::credentials::{CredentialsVersion, begin_version, is_current};
+use crate::store::credentials::{CredentialsVersion, begin_version, is_current, remove_element};
 use crate::store::{AdvisoryLock, Database, StoreError};
 
 /// How long a device stays enrolled.
@@ -150,17 +150,8 @@ impl Phones {
 
     /// Removes one of the customer's.
     pub async fn remove(&self, psu: &PsuId, id: &str) -> Result<(), StoreError> {
-        let mut transaction = self.database.begin_write().await?;
-        transaction.take(AdvisoryLock::Customer(psu)).await?;
-        let removed = sqlx::query("DELETE FROM phone WHERE psu = $1 AND token = $2")
-            .bind(&psu.0)
-            .bind(id)
-            .execute(&mut *transaction)
-            .await?;
-        if removed.rows_affected() > 0 {
-            begin_version(&mut transaction, psu).await?;
-        }
-        transaction.commit().await
+        let delete = "DELETE FROM phone WHERE psu = $1 AND token = $2";
+        remove_element(&self.database, delete, psu, id).await
     }
 
     /// Whose device that is, if it is enrolled. One that a clock has enrolled that was ahead is enrolled from now.

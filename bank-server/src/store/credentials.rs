@@ -74,6 +74,24 @@ pub(crate) async fn begin_version(
     Ok(())
 }
 
+/// Removes a device or a passkey of a customer by that statement, of her id and its own. If there
+/// was one, the next version of her credentials begins.
+pub(crate) async fn remove_element(
+    database: &Database,
+    delete: &'static str,
+    psu: &PsuId,
+    id: &str,
+) -> Result<(), StoreError> {
+    let mut transaction = database.begin_write().await?;
+    transaction.take(AdvisoryLock::Customer(psu)).await?;
+    let delete = sqlx::query(delete).bind(&psu.0).bind(id);
+    let removed = delete.execute(&mut *transaction).await?;
+    if removed.rows_affected() > 0 {
+        begin_version(&mut transaction, psu).await?;
+    }
+    transaction.commit().await
+}
+
 /// Credentials in the database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CustomerCredentials {

@@ -273,10 +273,7 @@ async fn connect(
     let time = Some(server.statement + GRACE);
     Pool::open(manager, connections, time, metrics, health)
         .await
-        .map_err(|error| StoreError::Connect {
-            server: Box::new(server.clone()),
-            error,
-        })
+        .map_err(|error| StoreError::connect(server, error))
 }
 
 pub(super) fn make_file(path: &Path) -> std::io::Result<()> {

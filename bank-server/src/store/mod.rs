@@ -181,6 +181,14 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
+    /// The error for a database server that cannot be used.
+    fn connect(server: &Server, error: sqlx::Error) -> Self {
+        Self::Connect {
+            server: Box::new(server.clone()),
+            error,
+        }
+    }
+
     /// The error for a value that cannot be decoded or encoded, by its table and column.
     pub(crate) fn corrupt(what: &str) -> Self {
         let what = what.to_owned();

@@ -20,7 +20,7 @@ use tracing::{Instrument as _, Span, debug_span};
 
 use super::connection_manager::ConnectionManager;
 use super::health::DatabaseHealth;
-use super::metrics::{DatabaseMetrics, Operation};
+use super::metrics::{DatabaseMetrics, OTHER, operation_of};
 use crate::telemetry::gauge_guard::GaugeGuard;
 
 /// Connection pool. Cheap to clone: all clones share the connections. A statement that is run on
@@ -203,7 +203,7 @@ struct Statement {
     /// Taken when it is run.
     arguments: Result<Option<AnyArguments>, BoxDynError>,
     persistent: bool,
-    operation: Operation,
+    operation: &'static str,
 }
 
 impl Statement {
@@ -211,7 +211,7 @@ impl Statement {
         let (arguments, persistent) = (query.take_arguments(), query.persistent());
         let sql = query.sql();
         Self {
-            operation: Operation::of(sql.as_str()),
+            operation: operation_of(sql.as_str()),
             sql,
             arguments,
             persistent,
@@ -222,7 +222,7 @@ impl Statement {
     fn span(&self) -> Span {
         debug_span!(
             "statement",
-            otel.name = self.operation.name(),
+            otel.name = self.operation,
             otel.kind = "client",
             db.query.text = self.sql.as_str(),
         )
@@ -251,7 +251,7 @@ impl PooledConnection {
     /// Runs a statement with the timeout, and records its metrics.
     async fn run<T>(
         &mut self,
-        operation: Operation,
+        operation: &'static str,
         run: impl for<'a> FnOnce(&'a mut AnyConnection) -> BoxFuture<'a, Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
         let begun = Instant::now();
@@ -377,7 +377,7 @@ impl<'c> Executor<'c> for &'c mut PooledConnection {
     {
         // The types are handed on as they are: they do not live as long as a connection may.
         let parameters = parameters.to_vec();
-        self.run(Operation::Other, |connection| {
+        self.run(OTHER, |connection| {
             async move { connection.prepare_with(sql, &parameters).await }.boxed()
         })
         .boxed()
@@ -387,7 +387,7 @@ impl<'c> Executor<'c> for &'c mut PooledConnection {
     where
         'c: 'e,
     {
-        self.run(Operation::Other, |connection| connection.describe(sql))
+        self.run(OTHER, |connection| connection.describe(sql))
             .boxed()
     }
 }

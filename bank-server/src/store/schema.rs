@@ -65,10 +65,8 @@ pub(super) async fn check_place(
         ),
         _ => return Ok(()),
     };
-    Err(StoreError::Connect {
-        server: Box::new(server.clone()),
-        error: sqlx::Error::Configuration(wrong.into()),
-    })
+    let error = sqlx::Error::Configuration(wrong.into());
+    Err(StoreError::connect(server, error))
 }
 
 /// Checks that a server's tables suit this program.
@@ -84,10 +82,8 @@ pub(super) async fn check(database: &Database, server: &Server) -> Result<(), St
     if encoding != "UTF8" {
         // Pages come with their lengths in bytes.
         let other = format!("its encoding is {encoding}, and has to be UTF8");
-        return Err(StoreError::Connect {
-            server: Box::new(server.clone()),
-            error: sqlx::Error::Configuration(other.into()),
-        });
+        let error = sqlx::Error::Configuration(other.into());
+        return Err(StoreError::connect(server, error));
     }
     check_place(server, connection.unbounded()?).await?;
     let found = if has_tables {

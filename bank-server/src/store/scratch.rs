@@ -37,10 +37,7 @@ impl Claim {
 /// Claims the schemas whose names begin with [`PREFIX`] and `prefix`. None if another sandbox has
 /// them.
 pub async fn claim(server: &Server, prefix: &str) -> Result<Option<Claim>, StoreError> {
-    let failed = |error| StoreError::Connect {
-        server: Box::new(server.clone()),
-        error,
-    };
+    let failed = |error| StoreError::connect(server, error);
     sqlx::any::install_default_drivers();
     let mut connection = AnyConnection::connect(server.url().as_str())
         .await
@@ -61,10 +58,7 @@ pub async fn kept(server: &Server, name: &str) -> Result<Server, StoreError> {
 }
 
 pub(super) async fn without_tables(server: &Server, name: &str) -> Result<Server, StoreError> {
-    let failed = |error| StoreError::Connect {
-        server: Box::new(server.clone()),
-        error,
-    };
+    let failed = |error| StoreError::connect(server, error);
     let plain =
         |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
     if !name.chars().all(plain) {

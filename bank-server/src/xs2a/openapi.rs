@@ -4,12 +4,11 @@ use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
+use serde_json::Value;
 use shared_types::xs2a::message::TppMessages;
 use shared_types::xs2a::transaction::BookingStatus;
 use utoipa::openapi::path::{Operation, Parameter};
-use utoipa::openapi::schema::{
-    AdditionalProperties, ArrayItems, ObjectBuilder, Schema, SchemaType, Type,
-};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{ContentBuilder, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema as _, openapi};
 
@@ -45,11 +44,11 @@ use super::{accounts, authorisations, card_accounts, consents};
     ),
     // Parameters do not bring their schemas along.
     components(schemas(BookingStatus)),
-    modifiers(&Common, &WithoutNull),
+    modifiers(&Common),
 )]
 struct Document;
 
-/// Refusals that every operation can answer with, because the middleware makes them: status, and what can be wrong.
+/// Errors of the middleware, which every operation can respond with: status and codes.
 const COMMON: &[(&str, &str)] = &[
     ("400", "FORMAT_ERROR"),
     (
@@ -67,12 +66,12 @@ const COMMON: &[(&str, &str)] = &[
     ("503", "SERVICE_UNAVAILABLE: try again later"),
 ];
 
-/// The form of an `X-Request-ID`: a pattern, because clients that generators make of `format: uuid` fail to write their type
-/// for it into header fields.
+/// The form of an `X-Request-ID`: a pattern, because clients that generators make of `format: uuid`
+/// fail to write their type for it into header fields.
 const REQUEST_ID: &str = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$";
 
-/// What all operations have in common: the form of their `X-Request-ID`, and those of the [`COMMON`] refusals that they do
-/// not name themselves.
+/// Additions to all operations: the form of their `X-Request-ID`, and those of the [`COMMON`]
+/// errors that they do not name themselves.
 struct Common;
 
 impl Modify for Common {
@@ -107,24 +106,6 @@ fn refusal(description: &str) -> Response {
         .build()
 }
 
-/// Takes `null` out of all schemas: what a bank does not say is left out, and never `null`. utoipa makes each `Option`
-/// nullable, in header fields too.
-struct WithoutNull;
-
-impl Modify for WithoutNull {
-    fn modify(&self, document: &mut openapi::OpenApi) {
-        for operation in operations(document) {
-            for parameter in parameters(operation) {
-                parameter.schema.iter_mut().for_each(without_null);
-            }
-        }
-        let components = document.components.iter_mut();
-        for schema in components.flat_map(|components| components.schemas.values_mut()) {
-            without_null(schema);
-        }
-    }
-}
-
 fn operations(document: &mut openapi::OpenApi) -> impl Iterator<Item = &mut Operation> {
     document.paths.paths.values_mut().flat_map(|path| {
         [
@@ -146,59 +127,40 @@ fn parameters(operation: &mut Operation) -> impl Iterator<Item = &mut Parameter>
     })
 }
 
-fn without_null(schema: &mut RefOr<Schema>) {
-    if let RefOr::T(Schema::OneOf(choice)) = schema {
-        choice.items.retain(|item| !is_null(item));
-        if let [only] = &mut *choice.items {
-            *schema = std::mem::take(only);
+/// Takes `null` out of all schemas: what a bank does not say is left out, and never `null`. utoipa
+/// makes each `Option` nullable, in header fields too.
+fn without_null(value: &mut Value) {
+    if let Some(types) = value.get_mut("type")
+        && let Some(list) = types.as_array_mut()
+    {
+        list.retain(|one| one != "null");
+        if let [only] = &mut **list {
+            *types = only.take();
         }
     }
-    match schema {
-        RefOr::T(Schema::Object(object)) => {
-            not_null(&mut object.schema_type);
-            object.properties.values_mut().for_each(without_null);
-            if let Some(AdditionalProperties::RefOr(values)) =
-                object.additional_properties.as_deref_mut()
-            {
-                without_null(values);
-            }
+    if let Some(choice) = value.get_mut("oneOf").and_then(Value::as_array_mut) {
+        choice.retain(|one| one.get("type").is_none_or(|only| only != "null"));
+        if let [only] = &mut **choice {
+            *value = only.take();
         }
-        RefOr::T(Schema::Array(array)) => {
-            not_null(&mut array.schema_type);
-            if let ArrayItems::RefOrSchema(items) = &mut array.items {
-                without_null(items);
-            }
-        }
-        RefOr::T(Schema::OneOf(choice)) => choice.items.iter_mut().for_each(without_null),
-        RefOr::T(Schema::AllOf(parts)) => parts.items.iter_mut().for_each(without_null),
-        RefOr::T(Schema::AnyOf(choice)) => choice.items.iter_mut().for_each(without_null),
+    }
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(without_null),
+        Value::Array(values) => values.iter_mut().for_each(without_null),
         _ => {}
     }
 }
 
-fn is_null(schema: &RefOr<Schema>) -> bool {
-    matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null))
-}
-
-fn not_null(types: &mut SchemaType) {
-    if let SchemaType::Array(list) = types {
-        list.retain(|one| *one != Type::Null);
-        if let [only] = &**list {
-            *types = SchemaType::Type(only.clone());
-        }
-    }
-}
-
-/// The document, as it is served at `/openapi.json`.
+/// The document as served at `/openapi.json`.
 #[must_use]
 pub fn document() -> String {
     // A document of our own types can always be written as JSON.
-    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
-    text.push('\n');
-    text
+    let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+    without_null(&mut document);
+    format!("{document:#}\n")
 }
 
-/// Made once: it costs as much as many other answers together.
+/// Generated once: it costs as much as many other responses together.
 static DOCUMENT: LazyLock<String> = LazyLock::new(document);
 
 /// Serves the document.
