@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::Xs2a;
-use super::authentication::{AuthenticatedTpp, Connection, OpenRequest, Rejection, closing};
+use super::authentication::{AuthenticatedTpp, Connection, OpenRequest, closing};
 use super::error::ApiError;
 use super::traced;
 use crate::http::{has_zero_byte, named_host};
@@ -59,14 +59,18 @@ pub(crate) async fn middleware(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let started = Instant::now();
-    let method = request.method().clone();
     let state = request.app_data::<web::Data<Xs2a>>().cloned();
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    // Both are set when the server starts, for every request alike.
+    let (Some(state), Some(connection)) = (state, connection) else {
+        return Err(ApiError::internal().into());
+    };
+    let method = request.method().clone();
     let id = request_id(request.headers()).ok();
     let echo = id.and_then(|_| request.headers().get(X_REQUEST_ID).cloned());
-    let connection = request.extensions().get::<Arc<Connection>>().cloned();
-    let counted = state.as_ref().map(|state| state.figures.begin_request());
+    let counted = state.figures.begin_request();
     let span = traced::span(&request, id);
-    let outcome = pass(request, next, echo.clone(), connection.as_ref())
+    let outcome = pass(request, next, echo.clone(), &state, &connection)
         .instrument(span.clone())
         .await;
     let took = started.elapsed();
@@ -78,40 +82,35 @@ pub(crate) async fn middleware(
     // The pattern, not the path: paths hold ids of consents and accounts. It is gone with a request that was given up.
     let resource = passed.and_then(|passed| passed.response.request().match_pattern());
     let tpp_session = passed.and_then(|passed| passed.tpp_session.as_ref());
-    let tpp = tpp_session.map(|tpp_session| tpp_session.tpp.organisation());
+    let tpp = tpp_session.map(|session| session.tpp.organisation());
     let refused = passed.and_then(|passed| passed.refused.as_ref());
-    let told = RequestSummary {
+    let summary = RequestSummary {
         method: &method,
         resource: resource.as_deref(),
         status: status.as_u16(),
         tpp,
         refused: refused.map(|error| error.code().as_str()),
     };
-    let operation = traced::operation(&told);
-    if let Some(state) = state {
-        let in_role =
-            tpp_session.filter(|tpp_session| tpp_session.tpp.has(Role::AccountInformation));
-        state.figures.request(&Answered {
-            operation: &operation,
-            status: told.status,
-            role: in_role.map(|_| Role::AccountInformation),
-            took,
-        });
-    }
-    traced::conclude(&span, &told, operation);
-    let connection = connection.as_ref();
-    let gateway = connection.filter(|connection| connection.is_gateway());
+    let operation = traced::operation(&summary);
+    let role = Role::AccountInformation;
+    state.figures.request(&Answered {
+        operation: &operation,
+        status: summary.status,
+        role: tpp_session.and_then(|session| session.tpp.has(role).then_some(role)),
+        took,
+    });
+    traced::conclude(&span, &summary, operation);
     tracing::info!(
         request_id = id.map(display),
         tpp = tpp.map(display),
         // A peer that is not identified is logged by its certificate.
-        certificate = connection.filter(|_| tpp.is_none()).map(|connection| display(&connection.certificate)),
-        gateway = gateway.map(|connection| display(connection.address)),
+        certificate = tpp.is_none().then(|| display(&connection.certificate)),
+        gateway = connection.is_gateway().then(|| display(connection.address)),
         forwarded = tpp_session.and_then(AuthenticatedTpp::forwarded).map(display),
         method = %method,
-        resource = told.resource,
-        status = told.status,
-        refused = told.refused,
+        resource = summary.resource,
+        status = summary.status,
+        refused = summary.refused,
         microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         "request"
     );
@@ -123,7 +122,7 @@ pub(crate) async fn middleware(
     if let Some(echo) = echo {
         response.headers_mut().insert(X_REQUEST_ID, echo);
     }
-    if connection.is_some_and(|connection| connection.is_draining()) {
+    if connection.is_draining() {
         response
             .response_mut()
             .head_mut()
@@ -158,38 +157,39 @@ struct Passed {
     response: ServiceResponse<BoxBody>,
     tpp_session: Option<AuthenticatedTpp>,
     refused: Option<ApiError>,
-    open_request: Option<OpenRequest>,
+    open_request: OpenRequest,
 }
 
 async fn pass(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
     echo: Option<HeaderValue>,
-    connection: Option<&Arc<Connection>>,
+    state: &Xs2a,
+    connection: &Arc<Connection>,
 ) -> Result<Passed, actix_web::Error> {
-    let mut open_request = connection.map(Connection::begin_request);
-    let outcome = authenticate(&request, open_request.as_mut()).await;
-    let tpp_session = outcome.as_ref().ok().cloned();
-    let permit = open_request.as_ref().and_then(OpenRequest::permit);
-    let (response, refused) = match outcome
-        .and_then(|tpp_session| authorize(&request, tpp_session, permit).map_err(Rejection::from))
-    {
+    let mut open_request = connection.begin_request();
+    let authenticated = AuthenticatedTpp::of(&request, state, &mut open_request).await;
+    let tpp_session = authenticated.as_ref().ok().cloned();
+    let authorized = authenticated.and_then(|session| {
+        let context = authorize(&request, &session, open_request.permit())?;
+        Ok((session, context))
+    });
+    let (response, refused) = match authorized {
         Err(closed) => (request.into_response(closed.respond()), Some(closed.error)),
-        Ok(entered) => {
-            let limit = entered.state.limits.request_timeout();
-            let receiving = Rc::clone(&entered.context.receiving);
-            request.extensions_mut().insert(entered.context);
+        Ok((session, context)) => {
+            let receiving = Rc::clone(&context.receiving);
+            request.extensions_mut().insert(context);
             let given_up = |error| GivenUp {
                 error,
                 echo: echo.clone(),
             };
             let outcome = tokio::select! {
                 biased;
-                () = entered.tpp_session.ended() => {
-                    let closed = entered.tpp_session.still_here().await.err();
+                () = session.ended() => {
+                    let closed = session.still_here().await.err();
                     Err(given_up(closed.map_or_else(ApiError::internal, |closed| closed.error)))
                 }
-                outcome = timeout(limit, next.call(request)) => outcome.map_err(|_| {
+                outcome = timeout(state.limits.time, next.call(request)) => outcome.map_err(|_| {
                     let error = if receiving.get() {
                         ApiError::slow_request()
                     } else {
@@ -201,7 +201,7 @@ async fn pass(
             };
             let response = outcome??.map_into_boxed_body();
             // Trust can have ended while the answer was made: what the peer may no longer have is not sent.
-            match entered.tpp_session.still_here().await {
+            match session.still_here().await {
                 Ok(()) => (response, None),
                 Err(closed) => (response.into_response(closed.respond()), Some(closed.error)),
             }
@@ -218,8 +218,8 @@ async fn pass(
 /// A body that counts as an open answer until it is sent.
 struct Sending {
     body: BoxBody,
-    _open_request: Option<OpenRequest>,
-    _counted: Option<GaugeGuard>,
+    _open_request: OpenRequest,
+    _counted: GaugeGuard,
 }
 
 impl MessageBody for Sending {
@@ -237,37 +237,14 @@ impl MessageBody for Sending {
     }
 }
 
-struct Entered {
-    state: web::Data<Xs2a>,
-    context: RequestContext,
-    tpp_session: AuthenticatedTpp,
-}
-
-/// Authenticates the TPP.
-async fn authenticate(
-    request: &ServiceRequest,
-    open_request: Option<&mut OpenRequest>,
-) -> Result<AuthenticatedTpp, Rejection> {
-    // Both are set when the server starts, for every request alike.
-    match (request.app_data::<web::Data<Xs2a>>(), open_request) {
-        (Some(state), Some(open_request)) => {
-            AuthenticatedTpp::of(request, state, open_request).await
-        }
-        _ => Err(Rejection::ending(ApiError::internal())),
-    }
-}
-
 /// The checks, in order: the cheapest and the most important first.
 fn authorize(
     request: &ServiceRequest,
-    tpp_session: AuthenticatedTpp,
+    session: &AuthenticatedTpp,
     permit: Option<Arc<RequestPermit>>,
-) -> Result<Entered, ApiError> {
-    let state = request
-        .app_data::<web::Data<Xs2a>>()
-        .ok_or_else(ApiError::internal)?;
+) -> Result<RequestContext, ApiError> {
     let permit = permit.ok_or_else(ApiError::too_many_requests)?;
-    if !tpp_session.tpp.has(Role::AccountInformation) {
+    if !session.tpp.has(Role::AccountInformation) {
         return Err(ApiError::role());
     }
     named_host(request.head()).map_err(ApiError::not_a_host)?;
@@ -285,16 +262,11 @@ fn authorize(
     if !accepts_json(request.headers()) {
         return Err(ApiError::not_acceptable());
     }
-    let context = RequestContext {
-        tpp: Arc::clone(&tpp_session.tpp),
+    Ok(RequestContext {
+        tpp: Arc::clone(&session.tpp),
         request_id,
         receiving: Rc::default(),
         permit,
-    };
-    Ok(Entered {
-        state: state.clone(),
-        context,
-        tpp_session,
     })
 }
 

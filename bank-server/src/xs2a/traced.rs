@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::middleware::RequestSummary;
 use crate::telemetry::spans::{answered, rename, set_attribute, set_parent};
 
-/// Names of fields are those of OpenTelemetry's semantic conventions for HTTP servers, where there is one. No value is
-/// anything of a customer's.
+/// Span of a request. Names of fields are those of OpenTelemetry's semantic conventions for HTTP
+/// servers, where there is one. No value is personal data of a customer.
 pub(super) fn span(request: &ServiceRequest, id: Option<Uuid>) -> Span {
     let span = info_span!(
         "request",
@@ -24,27 +24,27 @@ pub(super) fn span(request: &ServiceRequest, id: Option<Uuid>) -> Span {
     span
 }
 
-/// What has become of it.
-pub(super) fn conclude(span: &Span, told: &RequestSummary<'_>, operation: String) {
+/// Records the outcome of the request.
+pub(super) fn conclude(span: &Span, summary: &RequestSummary<'_>, operation: String) {
     rename(span, operation);
-    answered(span, told.resource, told.status);
-    if let Some(tpp) = told.tpp {
+    answered(span, summary.resource, summary.status);
+    if let Some(tpp) = summary.tpp {
         set_attribute(span, "tpp", tpp.to_string());
     }
-    if let Some(refused) = told.refused {
+    if let Some(refused) = summary.refused {
         set_attribute(span, "refused", refused.to_owned());
     }
 }
 
 /// Method and path as a template, such as `GET /v1/accounts/{account-id}`. All unknown paths share
 /// one name, and so do all unknown methods: there is no end to either.
-pub(super) fn operation(told: &RequestSummary<'_>) -> String {
+pub(super) fn operation(summary: &RequestSummary<'_>) -> String {
     let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
-    let method = known.iter().find(|known| *known == told.method);
+    let method = known.iter().find(|known| *known == summary.method);
     format!(
         "{} {}",
         method.map_or("OTHER", Method::as_str),
-        told.resource.unwrap_or("elsewhere")
+        summary.resource.unwrap_or("elsewhere")
     )
 }
 
