@@ -12,7 +12,9 @@ use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::xs2a::money::{Amount, AmountError, Currency};
 use shared_types::xs2a::text::Text;
 use shared_types::xs2a::transaction::Transaction;
-use sqlx::any::AnyQueryResult;
+use sqlx::Any;
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
 use uuid::Uuid;
 
 use super::batch::{Batch, BatchError, Row};
@@ -29,6 +31,10 @@ const EARLIEST_YEAR: i32 = 1900;
 
 /// How far value date or day of purchase may be from the day of booking.
 const LONGEST_APART: TimeDelta = TimeDelta::days(366);
+
+/// Names of the records of accounts.
+const ACCOUNT: &str = "account";
+const CARD_ACCOUNT: &str = "card-account";
 
 const KNOWN: &str = "this id is there already, in the file or in the database";
 
@@ -257,8 +263,7 @@ impl Import {
                 )
                 .bind(customer.id.as_str().to_owned())
                 .bind(customer.name.as_str().to_owned());
-                let inserted = insert.execute(&mut *self.sql).await?;
-                self.unless_known(&inserted, "customer.id")?;
+                self.insert(insert, "customer.id").await?;
                 self.imported.customers += 1;
                 Ok(())
             }
@@ -271,12 +276,9 @@ impl Import {
 
     async fn account(&mut self, record: AccountRecord<AccountDetails>) -> Result<(), ImportError> {
         let details = &record.details;
-        if details.resource_id.is_some() || details.balances.is_some() || details.links.is_some() {
-            return Err(self.wrong(
-                "account.details",
-                "resourceId, balances and _links are worked out by the bank",
-            ));
-        }
+        let derived =
+            details.resource_id.is_some() || details.balances.is_some() || details.links.is_some();
+        self.check_derived(ACCOUNT, derived)?;
         let currency = details.currency;
         let number = Number {
             iban: details.iban.as_ref().map(ToString::to_string),
@@ -298,8 +300,18 @@ impl Import {
                  database",
             ));
         }
-        self.insert_account("account", &record, currency, false)
-            .await
+        self.insert_account(&record, currency, false).await
+    }
+
+    /// Fails if a record holds what the bank derives itself.
+    fn check_derived(&self, kind: &str, derived: bool) -> Result<(), ImportError> {
+        let path = format!("{kind}.details");
+        let problem = "resourceId, balances and _links are worked out by the bank";
+        if derived {
+            Err(self.wrong(path, problem))
+        } else {
+            Ok(())
+        }
     }
 
     async fn card_account(
@@ -307,24 +319,19 @@ impl Import {
         record: AccountRecord<CardAccountDetails>,
     ) -> Result<(), ImportError> {
         let details = &record.details;
-        if details.resource_id.is_some() || details.balances.is_some() || details.links.is_some() {
-            return Err(self.wrong(
-                "card-account.details",
-                "resourceId, balances and _links are worked out by the bank",
-            ));
-        }
-        let currency = details.currency;
-        self.insert_account("card-account", &record, currency, true)
-            .await
+        let derived =
+            details.resource_id.is_some() || details.balances.is_some() || details.links.is_some();
+        self.check_derived(CARD_ACCOUNT, derived)?;
+        self.insert_account(&record, details.currency, true).await
     }
 
     async fn insert_account<D: Serialize>(
         &mut self,
-        kind: &str,
         record: &AccountRecord<D>,
         currency: Currency,
         card: bool,
     ) -> Result<(), ImportError> {
+        let kind = if card { CARD_ACCOUNT } else { ACCOUNT };
         let AccountRecord {
             opening_balance: Sum(opening),
             closing_balance: Sum(closing),
@@ -353,8 +360,7 @@ impl Import {
         .bind(i64::from(card))
         .bind(self.json(&record.details)?)
         .bind(i64::from(approvals));
-        let inserted = insert.execute(&mut *self.sql).await?;
-        self.unless_known(&inserted, &format!("{kind}.id"))?;
+        self.insert(insert, &format!("{kind}.id")).await?;
         self.insert_holders(kind, record).await?;
         let account = Account {
             line: self.line,
@@ -383,8 +389,7 @@ impl Import {
             )
             .bind(record.id.to_string())
             .bind(holder.as_str().to_owned());
-            let inserted = insert.execute(&mut *self.sql).await?;
-            self.unless_known(&inserted, &path)?;
+            self.insert(insert, &path).await?;
         }
         Ok(())
     }
@@ -417,8 +422,7 @@ impl Import {
             amount: details.transaction_amount,
             invoiced: true,
         };
-        self.insert_entry("transaction", &record, &entry, false)
-            .await
+        self.insert_entry(&record, &entry, false).await
     }
 
     async fn card_transaction(
@@ -435,17 +439,20 @@ impl Import {
             amount: details.transaction_amount,
             invoiced: details.invoiced.unwrap_or(false),
         };
-        self.insert_entry("card-transaction", &record, &entry, true)
-            .await
+        self.insert_entry(&record, &entry, true).await
     }
 
     async fn insert_entry<D: Serialize>(
         &mut self,
-        kind: &str,
         record: &EntryRecord<D>,
         entry: &Entry<'_>,
         card: bool,
     ) -> Result<(), ImportError> {
+        let kind = if card {
+            "card-transaction"
+        } else {
+            "transaction"
+        };
         let id = entry
             .id
             .ok_or_else(|| self.wrong(entry.id_path, "every transaction needs an id"))?;
@@ -526,35 +533,26 @@ impl Import {
         entry: &Entry<'_>,
         card: bool,
     ) -> Result<i64, ImportError> {
-        let line = self.line;
-        let wrong = |path: &str, problem: String| ImportError::Line {
-            line,
-            path: format!("{kind}.{path}"),
-            problem,
+        let known = self.accounts.get_mut(&id);
+        let Some(account) = known.filter(|account| account.card == card) else {
+            let problem = "no earlier line has an account of that id and kind";
+            return Err(self.wrong(format!("{kind}.account"), problem));
         };
-        let account = self
-            .accounts
-            .get_mut(&id)
-            .filter(|account| account.card == card)
-            .ok_or_else(|| {
-                wrong(
-                    "account",
-                    "no earlier line has an account of that id and kind".to_owned(),
-                )
-            })?;
-        account
-            .sums
-            .add(&entry.amount, entry.booking_date, entry.invoiced)
-            .map_err(|fault| match fault {
-                AmountError::DifferentCurrencies(..) => wrong(
-                    "details.transactionAmount.currency",
-                    "not the currency of the account".to_owned(),
+        let (amount, sums) = (&entry.amount, &mut account.sums);
+        let added = sums.add(amount, entry.booking_date, entry.invoiced);
+        added.map_err(|fault| {
+            let path = format!("{kind}.details.transactionAmount");
+            match fault {
+                AmountError::DifferentCurrencies(..) => self.wrong(
+                    format!("{path}.currency"),
+                    "not the currency of the account",
                 ),
-                fault => wrong(
-                    "details.transactionAmount.amount",
+                fault => self.wrong(
+                    format!("{path}.amount"),
                     format!("the balance would be {fault}"),
                 ),
-            })
+            }
+        })
     }
 
     /// All accounts add up; from now on they have their balances.
@@ -586,9 +584,13 @@ impl Import {
         serde_json::to_string(value).map_err(|fault| self.wrong(".", fault.to_string()))
     }
 
-    /// A row that was there already is not inserted, and spoils nothing.
-    fn unless_known(&self, inserted: &AnyQueryResult, path: &str) -> Result<(), ImportError> {
-        if inserted.rows_affected() == 0 {
+    /// Inserts a row. Fails if it is there already.
+    async fn insert(
+        &mut self,
+        insert: Query<'_, Any, AnyArguments>,
+        path: &str,
+    ) -> Result<(), ImportError> {
+        if insert.execute(&mut *self.sql).await?.rows_affected() == 0 {
             return Err(self.wrong(path, KNOWN));
         }
         Ok(())
