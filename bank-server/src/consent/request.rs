@@ -3,7 +3,10 @@
 use chrono::NaiveDate;
 use shared_types::xs2a::account::AccountReference;
 use shared_types::xs2a::consent::{AccountAccess, ConsentRequest};
-use shared_types::xs2a::message::MessageCode;
+use shared_types::xs2a::message::MessageCode::{
+    self, FormatError, ParameterNotConsistent, ParameterNotSupported, PeriodInvalid,
+    SessionsNotSupported,
+};
 
 /// Violation of a rule that holds for every customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,16 +19,19 @@ pub struct Violation {
     pub text: &'static str,
 }
 
-fn violation(
+/// Fails with that violation unless the rule holds.
+fn ensure(
+    holds: bool,
     code: MessageCode,
     path: impl Into<String>,
     text: &'static str,
 ) -> Result<(), Violation> {
-    Err(Violation {
-        code,
-        path: path.into(),
-        text,
-    })
+    let path = path.into();
+    if holds {
+        Ok(())
+    } else {
+        Err(Violation { code, path, text })
+    }
 }
 
 /// Accounts that a consent may name in one list; a customer with more is asked for a global
@@ -35,38 +41,33 @@ const MAX_ACCOUNTS: usize = 100;
 /// Checks the body of `POST /v1/consents` beyond its form.
 pub fn check_request(request: &ConsentRequest, today: NaiveDate) -> Result<(), Violation> {
     check_access(&request.access)?;
-    if request.valid_until < today {
-        return violation(
-            MessageCode::PeriodInvalid,
-            "validUntil",
-            "the last day must not be in the past",
-        );
-    }
-    if !request.recurring_indicator && request.frequency_per_day.get() != 1 {
-        return violation(
-            MessageCode::ParameterNotConsistent,
-            "frequencyPerDay",
-            "a consent for one read (recurringIndicator false) has a frequencyPerDay of 1",
-        );
-    }
-    if request.combined_service_indicator {
-        return violation(
-            MessageCode::SessionsNotSupported,
-            "combinedServiceIndicator",
-            "this bank does not combine services in one session; send false",
-        );
-    }
-    Ok(())
+    ensure(
+        request.valid_until >= today,
+        PeriodInvalid,
+        "validUntil",
+        "the last day must not be in the past",
+    )?;
+    ensure(
+        request.recurring_indicator || request.frequency_per_day.get() == 1,
+        ParameterNotConsistent,
+        "frequencyPerDay",
+        "a consent for one read (recurringIndicator false) has a frequencyPerDay of 1",
+    )?;
+    ensure(
+        !request.combined_service_indicator,
+        SessionsNotSupported,
+        "combinedServiceIndicator",
+        "this bank does not combine services in one session; send false",
+    )
 }
 
 fn check_access(access: &AccountAccess) -> Result<(), Violation> {
-    if access.restricted_to.is_some() {
-        return violation(
-            MessageCode::ParameterNotSupported,
-            "access.restrictedTo",
-            "this bank does not restrict consents to types of accounts; name the accounts",
-        );
-    }
+    ensure(
+        access.restricted_to.is_none(),
+        ParameterNotSupported,
+        "access.restrictedTo",
+        "this bank does not restrict consents to types of accounts; name the accounts",
+    )?;
     let lists = [
         ("access.accounts", access.accounts.as_ref()),
         ("access.balances", access.balances.as_ref()),
@@ -78,24 +79,20 @@ fn check_access(access: &AccountAccess) -> Result<(), Violation> {
         access.available_accounts_with_balance.is_some(),
         access.all_psd2.is_some(),
     ];
-    match kinds.into_iter().filter(|asked| *asked).count() {
-        0 => {
-            return violation(
-                MessageCode::FormatError,
-                "access",
-                "say which accounts, and what of them",
-            );
-        }
-        1 => {}
-        _ => {
-            return violation(
-                MessageCode::ParameterNotConsistent,
-                "access",
-                "ask for one kind: accounts, balances and transactions; or availableAccounts; or \
-                 availableAccountsWithBalance; or allPsd2",
-            );
-        }
-    }
+    let kinds = kinds.into_iter().filter(|asked| *asked).count();
+    ensure(
+        kinds > 0,
+        FormatError,
+        "access",
+        "say which accounts, and what of them",
+    )?;
+    ensure(
+        kinds == 1,
+        ParameterNotConsistent,
+        "access",
+        "ask for one kind: accounts, balances and transactions; or availableAccounts; or \
+         availableAccountsWithBalance; or allPsd2",
+    )?;
     for (path, list) in lists {
         check_list(path, list)?;
     }
@@ -103,9 +100,8 @@ fn check_access(access: &AccountAccess) -> Result<(), Violation> {
 }
 
 fn check_list(path: &str, list: Option<&Vec<AccountReference>>) -> Result<(), Violation> {
-    if list.is_some_and(|list| list.len() > MAX_ACCOUNTS) {
-        return violation(MessageCode::FormatError, path, "name at most 100 accounts");
-    }
+    let fits = list.is_none_or(|list| list.len() <= MAX_ACCOUNTS);
+    ensure(fits, FormatError, path, "name at most 100 accounts")?;
     for (index, reference) in list.into_iter().flatten().enumerate() {
         check_reference(reference, &format!("{path}[{index}]"))?;
     }
@@ -119,36 +115,31 @@ fn check_additional(access: &AccountAccess) -> Result<(), Violation> {
     let Some(additional) = &access.additional_information else {
         return Ok(());
     };
-    if additional.trusted_beneficiaries.is_some() {
-        return violation(
-            MessageCode::ParameterNotSupported,
-            "access.additionalInformation.trustedBeneficiaries",
-            "this bank does not open trusted beneficiaries",
-        );
-    }
+    ensure(
+        additional.trusted_beneficiaries.is_none(),
+        ParameterNotSupported,
+        "access.additionalInformation.trustedBeneficiaries",
+        "this bank does not open trusted beneficiaries",
+    )?;
     let Some(owners) = &additional.owner_name else {
         return Ok(());
     };
     check_list(PATH, Some(owners))?;
     let lists = [&access.accounts, &access.balances, &access.transactions];
-    if lists.into_iter().all(Option::is_none) {
-        return violation(
-            MessageCode::ParameterNotConsistent,
-            PATH,
-            "ask for the owner's name of all accounts by allAccountsWithOwnerName",
-        );
-    }
+    ensure(
+        lists.into_iter().any(Option::is_some),
+        ParameterNotConsistent,
+        PATH,
+        "ask for the owner's name of all accounts by allAccountsWithOwnerName",
+    )?;
     let named: Vec<&AccountReference> = lists.into_iter().flatten().flatten().collect();
-    if owners.is_empty() != named.is_empty() || !owners.iter().all(|owner| named.contains(&owner)) {
-        return violation(
-            MessageCode::ParameterNotConsistent,
-            PATH,
-            "name accounts as they are named in accounts, balances or transactions; where the \
-             customer is to choose, \
-             leave all lists empty",
-        );
-    }
-    Ok(())
+    ensure(
+        owners.is_empty() == named.is_empty() && owners.iter().all(|owner| named.contains(&owner)),
+        ParameterNotConsistent,
+        PATH,
+        "name accounts as they are named in accounts, balances or transactions; where the \
+         customer is to choose, leave all lists empty",
+    )
 }
 
 fn check_reference(reference: &AccountReference, path: &str) -> Result<(), Violation> {
@@ -160,25 +151,19 @@ fn check_reference(reference: &AccountReference, path: &str) -> Result<(), Viola
         reference.msisdn.is_some(),
         reference.other.is_some(),
     ];
-    if identifications.into_iter().filter(|given| *given).count() != 1 {
-        return violation(
-            MessageCode::FormatError,
-            path,
-            "name the account in exactly one way: iban, bban, pan, maskedPan, msisdn or other",
-        );
-    }
-    if reference
-        .iban
-        .as_ref()
-        .is_some_and(|iban| !iban.check_digits_hold())
-    {
-        return violation(
-            MessageCode::FormatError,
-            format!("{path}.iban"),
-            "the check digits of the IBAN are wrong",
-        );
-    }
-    Ok(())
+    ensure(
+        identifications.into_iter().filter(|given| *given).count() == 1,
+        FormatError,
+        path,
+        "name the account in exactly one way: iban, bban, pan, maskedPan, msisdn or other",
+    )?;
+    let iban = reference.iban.as_ref();
+    ensure(
+        iban.is_none_or(|iban| iban.check_digits_hold()),
+        FormatError,
+        format!("{path}.iban"),
+        "the check digits of the IBAN are wrong",
+    )
 }
 
 #[cfg(test)]
