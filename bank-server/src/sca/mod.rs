@@ -22,7 +22,6 @@ use prometheus_client::registry::Registry;
 use shared_types::environment::Randomness;
 use shared_types::pki::eidas::OrganisationId;
 use tokio::sync::OwnedMutexGuard;
-use uuid::Uuid;
 
 use self::lockout::{Attempt, Kind, Lockout};
 pub use self::passkeys::{NamedPasskey, Passkeys, PasskeysError};
@@ -280,26 +279,16 @@ impl Sca {
     ) -> Self {
         let credentials = CustomerCredentials::new(database.clone(), vault.clone());
         let phones = Phones::new(database.clone(), calendar.clone(), Arc::clone(&randomness));
-        let mut methods: Vec<Arc<dyn Method>> = vec![
-            Arc::new(Totp::new(
-                credentials.clone(),
-                database.clone(),
-                calendar.clone(),
-            )),
-            Arc::new(phones.clone()),
-        ];
+        let totp = Totp::new(credentials.clone(), database.clone(), calendar.clone());
+        let mut methods: Vec<Arc<dyn Method>> = vec![Arc::new(totp), Arc::new(phones.clone())];
         if let Some(passkeys) = &passkeys {
             methods.push(Arc::new(passkeys.clone()));
         }
+        let attempts = |kind| Lockout::new(kind, database.clone(), vault.clone(), calendar.clone());
         Self {
             inner: Arc::new(Inner {
-                password_attempts: Lockout::new(
-                    Kind::Password,
-                    database.clone(),
-                    vault.clone(),
-                    calendar.clone(),
-                ),
-                code_attempts: Lockout::new(Kind::Code, database.clone(), vault, calendar.clone()),
+                password_attempts: attempts(Kind::Password),
+                code_attempts: attempts(Kind::Code),
                 passwords: Passwords::new(randomness),
                 credentials,
                 methods,
@@ -617,14 +606,4 @@ fn without_element(error: ScaError) -> ScaError {
         | ScaError::Passkeys(PasskeysError::Answer) => ScaError::WrongCredentials,
         error => error,
     }
-}
-
-/// The customer's id in a form that says nothing of her: for authenticators.
-fn handle_of(vault: &Vault, psu: &PsuId) -> Uuid {
-    let stamp = vault.mac("passkey-user", psu.0.as_bytes());
-    let mut bytes = [0; 16];
-    for (byte, stamped) in bytes.iter_mut().zip(stamp) {
-        *byte = stamped;
-    }
-    uuid::Builder::from_random_bytes(bytes).into_uuid()
 }

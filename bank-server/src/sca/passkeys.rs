@@ -11,12 +11,13 @@ use serde::de::DeserializeOwned;
 use sqlx::FromRow;
 use sqlx::any::AnyRow;
 use url::Url;
+use uuid::Uuid;
 use webauthn_rs::prelude::{
     Credential, Passkey, PasskeyAuthentication, PasskeyRegistration, WebauthnError,
 };
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
-use super::{Challenge, Method, ScaError, Source, Subject, handle_of};
+use super::{Challenge, Method, ScaError, Source, Subject};
 use crate::calendar::{Calendar, MAX_CLOCK_SKEW};
 use crate::domain::{MethodId, PsuId};
 use crate::store::columns::{Columns, to_json};
@@ -116,7 +117,7 @@ impl Passkeys {
         let exclude = known.iter().map(|key| key.cred_id().clone()).collect();
         let (options, state) = self
             .webauthn
-            .start_passkey_registration(handle_of(&self.vault, psu), &psu.0, &psu.0, Some(exclude))
+            .start_passkey_registration(self.handle_of(psu), &psu.0, &psu.0, Some(exclude))
             .map_err(PasskeysError::Library)?;
         self.remember(psu, subject, &state).await?;
         value(&options)
@@ -192,6 +193,13 @@ impl Passkeys {
             asked.map(|asked| asked.insert("allowCredentials".to_owned(), key));
         }
         Ok(options)
+    }
+
+    /// User handle for authenticators, which does not reveal the customer's id.
+    fn handle_of(&self, psu: &PsuId) -> Uuid {
+        let mac = self.vault.mac("passkey-user", psu.0.as_bytes());
+        let bytes = mac.first_chunk().copied().unwrap_or_default();
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
     async fn keys(&self, psu: &PsuId) -> Result<Vec<Passkey>, StoreError> {

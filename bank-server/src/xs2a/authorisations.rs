@@ -24,7 +24,7 @@ use crate::consent::authorisation::{Start, Step};
 use crate::domain::AuthorisationKey;
 use crate::store::vault::Vault;
 
-/// The header that says which approach it is.
+/// Header with the SCA approach.
 const APPROACH: HeaderName = HeaderName::from_static("aspsp-sca-approach");
 
 /// Starts an authorisation. With the customer's password in the body, that step is taken at once.
@@ -59,13 +59,11 @@ pub(super) async fn start(
     let body = body_of(&request, payload, &context, &state).await?;
     let step = step_of(&body)?;
     psu_ip_address(&request)?;
-    let authorisation_headers = AuthorisationHeaders::of(&request, &context, &state.approving)?;
+    let headers = AuthorisationHeaders::of(&request, &context, &state.approving)?;
     let tpp = context.tpp.organisation();
     let consent = find(&context, &state, &id).await?;
     let approach = match &step {
-        UpdatePsuData::Identification => {
-            authorisation_headers.later_approach(&consent, &state.approving)?
-        }
+        UpdatePsuData::Identification => headers.later_approach(&consent, &state.approving)?,
         UpdatePsuData::Authentication(_) => embedded(&state)?,
         _ => {
             return Err(ApiError::status_invalid(
@@ -73,23 +71,16 @@ pub(super) async fn start(
             ));
         }
     };
-    let digest = digest_of(
-        &state.vault,
-        &[&body, authorisation_headers.text().as_bytes()],
-    );
-    let (uri, nok_uri) = (
-        authorisation_headers.redirect_uri.or(consent.redirect_uri),
-        authorisation_headers
-            .nok_redirect_uri
-            .or(consent.nok_redirect_uri),
-    );
+    let digest = digest_of(&state.vault, &[&body, headers.text().as_bytes()]);
+    let uri = headers.redirect_uri.or(consent.redirect_uri);
+    let nok_uri = headers.nok_redirect_uri.or(consent.nok_redirect_uri);
     check_return(approach, uri.as_deref(), &state.approving)?;
     let start = Start {
         tpp,
         consent_id: &id,
         request_id: context.request_id,
         digest: &digest,
-        psu: authorisation_headers.psu.as_ref(),
+        psu: headers.psu.as_ref(),
         approach,
         redirect_uri: uri.as_deref(),
         nok_redirect_uri: nok_uri.as_deref(),
@@ -97,14 +88,10 @@ pub(super) async fn start(
     let step = match step {
         UpdatePsuData::Authentication(data) => {
             let password = password_in(data)?;
-            let psu = authorisation_headers
-                .psu
-                .as_ref()
-                .ok_or_else(password_without_customer)?;
-            let service = &state.authorisations;
-            service
-                .start_with_password(start, psu, password.expose())
-                .await?
+            let psu = headers.psu.as_ref();
+            let psu = psu.ok_or_else(password_without_customer)?;
+            let (service, password) = (&state.authorisations, password.expose());
+            service.start_with_password(start, psu, password).await?
         }
         _ => Step::from(state.authorisations.start(start).await?),
     };
@@ -115,12 +102,7 @@ pub(super) async fn start(
         sca_methods: methods(&step),
         chosen_sca_method: chosen_method(authorisation),
         challenge_data: challenge_data(&step),
-        links: links(
-            authorisation,
-            !step.methods.is_empty(),
-            &state.approving,
-            true,
-        ),
+        links: links(authorisation, step.has_choice(), &state.approving, true),
         psu_message: psu_message(authorisation),
     };
     let mut response = HttpResponse::Created();
@@ -238,7 +220,7 @@ pub(super) async fn update(
         challenge_data: challenge_data(&step),
         links: Some(links(
             authorisation,
-            !step.methods.is_empty(),
+            step.has_choice(),
             &state.approving,
             false,
         )),
@@ -259,7 +241,7 @@ fn key<'a>(
     }
 }
 
-/// The same header on each answer.
+/// Adds the header with the SCA approach.
 pub(super) fn with_approach(
     response: &mut HttpResponseBuilder,
     approach: ScaApproach,
@@ -267,7 +249,7 @@ pub(super) fn with_approach(
     response.insert_header((APPROACH, approach.as_str()))
 }
 
-/// The body; nothing, if there is none.
+/// Receives the body; empty if there is none.
 async fn body_of(
     request: &HttpRequest,
     payload: Payload,
@@ -285,12 +267,11 @@ async fn body_of(
     if is_empty {
         return Ok(Vec::new());
     }
-    Ok(receive(request, payload, context, state.limits.body_bytes)
-        .await?
-        .to_vec())
+    let body = receive(request, payload, context, state.limits.body_bytes).await?;
+    Ok(body.to_vec())
 }
 
-/// The step in the body; where there is no body, it is that of the header alone.
+/// The step in the body. Without a body it is the identification by the header alone.
 fn step_of(body: &[u8]) -> Result<UpdatePsuData, ApiError> {
     if body.is_empty() {
         return Ok(UpdatePsuData::Identification);
@@ -321,8 +302,8 @@ fn password_without_customer() -> ApiError {
     ApiError::format(PSU_ID, "the header is required with a password")
 }
 
-/// Stands for what a request says, in the database. It may say a password, which cannot be found by trying without the
-/// bank's key.
+/// Keyed digest of a request, for the database. A request can hold a password, which cannot be
+/// guessed from the digest without the bank's key.
 fn digest_of(vault: &Vault, parts: &[&[u8]]) -> String {
     let stamp = vault.mac("authorisation-request", &parts.concat());
     URL_SAFE_NO_PAD.encode(stamp)

@@ -60,19 +60,15 @@ pub(super) async fn create(
     let body = receive(&request, payload, &context, state.limits.body_bytes).await?;
     psu_ip_address(&request)?
         .ok_or_else(|| ApiError::format("PSU-IP-Address", "the header is required"))?;
-    let authorisation_headers = AuthorisationHeaders::of(&request, &context, &state.approving)?;
+    let headers = AuthorisationHeaders::of(&request, &context, &state.approving)?;
     let asked: ConsentRequest = decode(&body)?;
     let (now, today) = (state.calendar.now(), state.calendar.today());
     check_request(&asked, today)?;
-    let approach = authorisation_headers.approach(&asked.access, &state.approving)?;
-    if !authorisation_headers.explicit {
-        check_return(
-            approach,
-            authorisation_headers.redirect_uri.as_deref(),
-            &state.approving,
-        )?;
+    let approach = headers.approach(&asked.access, &state.approving)?;
+    if !headers.explicit {
+        check_return(approach, headers.redirect_uri.as_deref(), &state.approving)?;
     }
-    let digest = digest::sha256(&[&body, authorisation_headers.text().as_bytes()].concat());
+    let digest = digest::sha256(&[&body, headers.text().as_bytes()].concat());
     let stored = state
         .consents
         .insert(NewConsent {
@@ -92,8 +88,8 @@ pub(super) async fn create(
                 .frequency_per_day
                 .min(state.rules.max_frequency_per_day),
             approach,
-            redirect_uri: authorisation_headers.redirect_uri.as_deref(),
-            nok_redirect_uri: authorisation_headers.nok_redirect_uri.as_deref(),
+            redirect_uri: headers.redirect_uri.as_deref(),
+            nok_redirect_uri: headers.nok_redirect_uri.as_deref(),
             now,
             approve_by: now + TimeDelta::minutes(state.rules.approval_minutes.into()),
         })
@@ -106,46 +102,46 @@ pub(super) async fn create(
     };
     // A repeated request has the approach of the first time.
     let approach = consent.approach.unwrap_or(approach);
-    let authorisation = start(
-        &context,
-        &state,
-        &authorisation_headers,
-        &consent,
-        approach,
-        &digest,
-    )
-    .await?;
-    let links = links_of_new(
-        &consent,
-        &authorisation_headers,
-        approach,
-        authorisation.as_ref(),
-        &state,
-    );
-    Ok(created(
-        &consent,
-        &asked,
-        approach,
-        links,
-        authorisation.as_ref(),
-    ))
+    let authorisation = start(&context, &state, &headers, &consent, approach, &digest).await?;
+    let path = consent_path(&consent.id);
+    let links = match &authorisation {
+        Some(authorisation) => links(authorisation, false, &state.approving, true),
+        None => start_link(Links::new(), &consent.id, approach, headers.psu.is_some()),
+    };
+    let authorisation_message = authorisation.as_ref().and_then(psu_message);
+    let answer = ConsentCreated {
+        // Outcome of this request; the status of the consent has its own resource.
+        consent_status: ConsentStatus::Received,
+        consent_id: consent.id.clone(),
+        sca_methods: None,
+        chosen_sca_method: None,
+        challenge_data: None,
+        links: links
+            .with("status", format!("{path}/status"))
+            .with("self", &*path),
+        psu_message: limited(&consent, &asked).or(authorisation_message),
+    };
+    let mut response = HttpResponse::Created();
+    let response = with_approach(&mut response, approach).insert_header((LOCATION, path));
+    Ok(response.json(answer))
 }
 
-/// Starts the authorisation along with the consent, if the TPP has nothing against it and nothing more to say first.
+/// Starts the authorisation along with the consent, unless the TPP starts it itself or has to name
+/// the customer first.
 async fn start(
     context: &RequestContext,
     state: &Xs2a,
-    authorisation_headers: &AuthorisationHeaders,
+    headers: &AuthorisationHeaders,
     consent: &Consent,
     approach: ScaApproach,
     digest: &str,
 ) -> Result<Option<Authorisation>, ApiError> {
     let complete = match approach {
         ScaApproach::Redirect => true,
-        ScaApproach::Decoupled => authorisation_headers.psu.is_some(),
+        ScaApproach::Decoupled => headers.psu.is_some(),
         ScaApproach::Embedded => false,
     };
-    if authorisation_headers.explicit || !complete {
+    if headers.explicit || !complete {
         return Ok(None);
     }
     let started = state
@@ -155,7 +151,7 @@ async fn start(
             consent_id: &consent.id,
             request_id: context.request_id,
             digest,
-            psu: authorisation_headers.psu.as_ref(),
+            psu: headers.psu.as_ref(),
             approach,
             redirect_uri: consent.redirect_uri.as_deref(),
             nok_redirect_uri: consent.nok_redirect_uri.as_deref(),
@@ -170,61 +166,20 @@ async fn start(
     Ok(Some(Authorisation { status, ..started }))
 }
 
-fn links_of_new(
-    consent: &Consent,
-    authorisation_headers: &AuthorisationHeaders,
-    approach: ScaApproach,
-    authorisation: Option<&Authorisation>,
-    state: &Xs2a,
-) -> Links {
-    let itself = consent_path(&consent.id);
-    let links = match authorisation {
-        Some(authorisation) => links(authorisation, false, &state.approving, true),
-        None => start_link(
-            Links::new(),
-            &consent.id,
-            approach,
-            authorisation_headers.psu.is_some(),
-        ),
-    };
-    links
-        .with("status", format!("{itself}/status"))
-        .with("self", itself)
-}
-
-fn created(
-    consent: &Consent,
-    asked: &ConsentRequest,
-    approach: ScaApproach,
-    links: Links,
-    authorisation: Option<&Authorisation>,
-) -> HttpResponse {
-    let cut = consent.valid_until != asked.valid_until;
+/// Message of a consent whose last day the bank has cut.
+fn limited(consent: &Consent, asked: &ConsentRequest) -> Option<Text<500>> {
     let last_day = consent.valid_until;
-    let told = cut.then(|| {
+    (last_day != asked.valid_until).then(|| {
         Text::cut(&if consent.recurring {
             format!("The bank gives access until {last_day} at most, and asks again after that.")
         } else {
             format!(
-                "The bank gives access once: within {} minutes of the approval, and until {last_day} at most.",
+                "The bank gives access once: within {} minutes of the approval, and until \
+                 {last_day} at most.",
                 ONE_OFF_UNUSED.num_minutes()
             )
         })
-    });
-    let answer = ConsentCreated {
-        // Outcome of this request; the status of the consent has its own resource.
-        consent_status: ConsentStatus::Received,
-        consent_id: consent.id.clone(),
-        sca_methods: None,
-        chosen_sca_method: None,
-        challenge_data: None,
-        links,
-        psu_message: told.or_else(|| authorisation.and_then(psu_message)),
-    };
-    let mut response = HttpResponse::Created();
-    with_approach(&mut response, approach)
-        .insert_header((LOCATION, consent_path(&consent.id)))
-        .json(answer)
+    })
 }
 
 /// Reads a consent.

@@ -24,6 +24,14 @@ pub struct Step {
     pub challenge: Option<Challenge>,
 }
 
+impl Step {
+    /// Whether the customer chooses a method next.
+    #[must_use]
+    pub fn has_choice(&self) -> bool {
+        !self.methods.is_empty()
+    }
+}
+
 impl From<Authorisation> for Step {
     fn from(authorisation: Authorisation) -> Self {
         Self {
