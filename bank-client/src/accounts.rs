@@ -5,33 +5,35 @@ use std::sync::Arc;
 
 #[cfg(feature = "sqlite")]
 use futures::stream::BoxStream;
-use reqwest::Url;
+use reqwest::{StatusCode, Url};
 use shared_types::xs2a::account::{AccountBalances, AccountDetails, AccountList, AccountResponse};
 use shared_types::xs2a::card_account::{
     CardAccountBalances, CardAccountDetails, CardAccountList, CardAccountResponse, CardTransaction,
     CardTransactionsResponse,
 };
+use shared_types::xs2a::money::Currency;
 use shared_types::xs2a::transaction::{
     BookingStatus, Transaction, TransactionResponse, TransactionsResponse,
 };
 
 use crate::bank::Bank;
-use crate::checks::AccountFacts;
+use crate::decode::ValidateResponse;
 use crate::error::Error;
-use crate::pages::{Entry, ListRequest, OnDebits, StandingOrders, TransactionFilter, entries};
+use crate::execute::ConsentScope;
 #[cfg(feature = "sqlite")]
-use crate::pages::{EntryPage, pages};
+use crate::pages::EntryPage;
+use crate::pages::{Entry, PageCursor, StandingOrders, TransactionFilter, entries};
 use crate::response::{Entries, Response};
-use crate::transport::UnderConsent;
+use crate::validate::AccountFacts;
 
-/// What a consent opens at a bank. [`Bank::with_consent`] makes one.
+/// Account information that a consent opens at a bank. [`Bank::with_consent`] makes one.
 ///
 /// Answers tell what of them [deviates](crate::Deviations) from the standard. It and its clones
 /// remember of which currency each account of the last list is: a balance or a transaction in
 /// another one is a deviation. Accounts in `XXX` hold any.
 #[derive(Debug, Clone)]
 pub struct AccountInformation {
-    under: UnderConsent,
+    scope: ConsentScope,
     facts: Arc<AccountFacts>,
 }
 
@@ -39,13 +41,13 @@ impl Bank {
     /// Reads accounts under that consent.
     #[must_use]
     pub fn with_consent(&self, consent_id: impl Into<String>) -> AccountInformation {
-        let under = UnderConsent {
+        let scope = ConsentScope {
             bank: self.clone(),
             consent_id: consent_id.into(),
             psu: None,
         };
         AccountInformation {
-            under,
+            scope,
             facts: Arc::default(),
         }
     }
@@ -56,20 +58,54 @@ impl AccountInformation {
     /// limited by the consent's frequency per day.
     #[must_use]
     pub fn attended_by(mut self, psu: IpAddr) -> Self {
-        self.under.psu = Some(psu);
+        self.scope.psu = Some(psu);
         self
     }
 
     /// The bank.
     #[must_use]
     pub fn bank(&self) -> &Bank {
-        &self.under.bank
+        &self.scope.bank
     }
 
     /// The id of the consent: that of its `resourceId`s.
     #[cfg(feature = "sqlite")]
     pub(crate) fn consent_id(&self) -> &str {
-        &self.under.consent_id
+        &self.scope.consent_id
+    }
+
+    async fn get<T: ValidateResponse>(
+        &self,
+        url: Url,
+        currency: Option<Currency>,
+    ) -> Result<Response<T>, Error> {
+        let answer = self.scope.execute(url).await?;
+        self.bank().decode(&answer, currency)
+    }
+
+    /// Gets a list. `204 No Content` is an empty one.
+    async fn list<T: ValidateResponse + Default>(
+        &self,
+        url: Url,
+        currency: Option<Currency>,
+    ) -> Result<Response<T>, Error> {
+        let answer = self.scope.execute(url).await?;
+        if answer.status == StatusCode::NO_CONTENT {
+            return Ok(Response::default());
+        }
+        self.bank().decode(&answer, currency)
+    }
+
+    fn url(&self, segments: &[&str], with_balance: bool) -> Url {
+        let mut url = self.bank().url(segments);
+        if with_balance {
+            url.query_pairs_mut().append_pair("withBalance", "true");
+        }
+        url
+    }
+
+    fn transactions_url(&self, kind: &str, id: &str, filter: &TransactionFilter) -> Url {
+        filter.apply(self.bank().url(&["v1", kind, id, "transactions"]))
     }
 
     /// The payment accounts (`GET /v1/accounts`), with balances where the consent opens them. A
@@ -79,8 +115,8 @@ impl AccountInformation {
         &self,
         with_balance: bool,
     ) -> Result<Response<Vec<AccountDetails>>, Error> {
-        let url = with_balances(self.bank().url(&["v1", "accounts"]), with_balance);
-        let accounts: Response<AccountList> = self.under.list(url, None).await?;
+        let url = self.url(&["v1", "accounts"], with_balance);
+        let accounts: Response<AccountList> = self.list(url, None).await?;
         let accounts = accounts.map(|list| list.accounts);
         self.facts.learn(&accounts);
         Ok(accounts)
@@ -92,15 +128,15 @@ impl AccountInformation {
         id: &str,
         with_balance: bool,
     ) -> Result<Response<AccountDetails>, Error> {
-        let url = with_balances(self.bank().url(&["v1", "accounts", id]), with_balance);
-        let answer: Response<AccountResponse> = self.under.get(url, self.facts.by(id)).await?;
+        let url = self.url(&["v1", "accounts", id], with_balance);
+        let answer: Response<AccountResponse> = self.get(url, self.facts.currency(id)).await?;
         Ok(answer.map(|answer| answer.account))
     }
 
     /// The balances of a payment account (`GET /v1/accounts/{account-id}/balances`).
     pub async fn balances(&self, id: &str) -> Result<Response<AccountBalances>, Error> {
-        let url = self.bank().url(&["v1", "accounts", id, "balances"]);
-        self.under.list(url, self.facts.by(id)).await
+        let url = self.url(&["v1", "accounts", id, "balances"], false);
+        self.list(url, self.facts.currency(id)).await
     }
 
     /// The first page of a payment account's transactions (`GET
@@ -110,8 +146,8 @@ impl AccountInformation {
         id: &str,
         filter: &TransactionFilter,
     ) -> Result<Response<TransactionsResponse>, Error> {
-        let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
-        self.under.list(url, self.facts.by(id)).await
+        let url = self.transactions_url("accounts", id, filter);
+        self.list(url, self.facts.currency(id)).await
     }
 
     /// All transactions of a payment account, page by page as they are asked for: pending ones
@@ -123,14 +159,7 @@ impl AccountInformation {
         id: &str,
         filter: &TransactionFilter,
     ) -> Entries<Result<Entry<Transaction>, Error>> {
-        let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
-        entries::<TransactionsResponse>(
-            self.under.clone(),
-            self.facts.by(id),
-            url,
-            filter.into(),
-            Box::new(|_| ()),
-        )
+        entries(self.cursor(id, filter), filter.is_of_days())
     }
 
     /// The standing orders of a payment account (`bookingStatus=information`): of each the next
@@ -140,12 +169,14 @@ impl AccountInformation {
         let mut url = self.bank().url(&["v1", "accounts", id, "transactions"]);
         url.query_pairs_mut()
             .append_pair("bookingStatus", "information");
-        let (under, facts) = (self.under.clone(), self.facts.by(id));
-        let asked = ListRequest {
-            status: BookingStatus::Booked,
-            of_days: true,
-        };
-        entries::<StandingOrders>(under, facts, url, asked, Box::new(|_| ())).map_items(|entry| {
+        let cursor = PageCursor::<StandingOrders>::new(
+            self.scope.clone(),
+            self.facts.currency(id),
+            url,
+            BookingStatus::Booked,
+            Box::new(|_| ()),
+        );
+        entries(cursor, true).map_items(|entry| {
             entry.map(|entry| match entry {
                 Entry::Pending(order) | Entry::Booked(order) => order,
             })
@@ -158,10 +189,11 @@ impl AccountInformation {
         id: &str,
         transaction_id: &str,
     ) -> Result<Response<Transaction>, Error> {
-        let url = self
-            .bank()
-            .url(&["v1", "accounts", id, "transactions", transaction_id]);
-        let answer: Response<TransactionResponse> = self.under.get(url, self.facts.by(id)).await?;
+        let url = self.url(
+            &["v1", "accounts", id, "transactions", transaction_id],
+            false,
+        );
+        let answer: Response<TransactionResponse> = self.get(url, self.facts.currency(id)).await?;
         Ok(answer.map(|answer| answer.transactions_details.transaction_details))
     }
 
@@ -170,8 +202,8 @@ impl AccountInformation {
         &self,
         with_balance: bool,
     ) -> Result<Response<Vec<CardAccountDetails>>, Error> {
-        let url = with_balances(self.bank().url(&["v1", "card-accounts"]), with_balance);
-        let accounts: Response<CardAccountList> = self.under.list(url, None).await?;
+        let url = self.url(&["v1", "card-accounts"], with_balance);
+        let accounts: Response<CardAccountList> = self.list(url, None).await?;
         let accounts = accounts.map(|list| list.card_accounts);
         self.facts.learn_cards(&accounts);
         Ok(accounts)
@@ -183,9 +215,9 @@ impl AccountInformation {
         id: &str,
         with_balance: bool,
     ) -> Result<Response<CardAccountDetails>, Error> {
-        let url = with_balances(self.bank().url(&["v1", "card-accounts", id]), with_balance);
-        let answer: Response<CardAccountResponse> =
-            self.under.get(url, self.facts.by_card(id)).await?;
+        let url = self.url(&["v1", "card-accounts", id], with_balance);
+        let currency = self.facts.card_currency(id);
+        let answer: Response<CardAccountResponse> = self.get(url, currency).await?;
         let answer = answer.map(|answer| answer.card_account);
         self.facts.learn_debits(id, answer.debit_accounting);
         Ok(answer)
@@ -193,9 +225,9 @@ impl AccountInformation {
 
     /// The balances of a card account (`GET /v1/card-accounts/{account-id}/balances`).
     pub async fn card_balances(&self, id: &str) -> Result<Response<CardAccountBalances>, Error> {
-        let url = self.bank().url(&["v1", "card-accounts", id, "balances"]);
-        let answer: Response<CardAccountBalances> =
-            self.under.list(url, self.facts.by_card(id)).await?;
+        let url = self.url(&["v1", "card-accounts", id, "balances"], false);
+        let currency = self.facts.card_currency(id);
+        let answer: Response<CardAccountBalances> = self.list(url, currency).await?;
         self.facts.learn_debits(id, answer.debit_accounting);
         Ok(answer)
     }
@@ -210,11 +242,6 @@ impl AccountInformation {
         self.facts.debits(id)
     }
 
-    fn on_debits(&self, id: &str) -> OnDebits {
-        let (facts, id) = (Arc::clone(&self.facts), id.to_owned());
-        Box::new(move |said| facts.learn_debits(&id, said))
-    }
-
     /// The first page of a card account's transactions (`GET
     /// /v1/card-accounts/{account-id}/transactions`).
     pub async fn card_transactions_page(
@@ -222,12 +249,9 @@ impl AccountInformation {
         id: &str,
         filter: &TransactionFilter,
     ) -> Result<Response<CardTransactionsResponse>, Error> {
-        let url = filter.apply(
-            self.bank()
-                .url(&["v1", "card-accounts", id, "transactions"]),
-        );
-        let answer: Response<CardTransactionsResponse> =
-            self.under.list(url, self.facts.by_card(id)).await?;
+        let url = self.transactions_url("card-accounts", id, filter);
+        let currency = self.facts.card_currency(id);
+        let answer: Response<CardTransactionsResponse> = self.list(url, currency).await?;
         self.facts.learn_debits(id, answer.debit_accounting);
         Ok(answer)
     }
@@ -238,58 +262,51 @@ impl AccountInformation {
         id: &str,
         filter: &TransactionFilter,
     ) -> Entries<Result<Entry<CardTransaction>, Error>> {
-        let url = filter.apply(
-            self.bank()
-                .url(&["v1", "card-accounts", id, "transactions"]),
-        );
-        entries::<CardTransactionsResponse>(
-            self.under.clone(),
-            self.facts.by_card(id),
-            url,
-            filter.into(),
-            self.on_debits(id),
-        )
+        entries(self.card_cursor(id, filter), filter.is_of_days())
     }
 
-    /// The same, with the bank's pages left whole.
+    /// The pages of a payment account's transactions, as the bank cuts them.
     #[cfg(feature = "sqlite")]
     pub(crate) fn transaction_pages(
         &self,
         id: &str,
         filter: &TransactionFilter,
     ) -> BoxStream<'static, Result<EntryPage<Transaction>, Error>> {
-        let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
-        pages::<TransactionsResponse>(
-            self.under.clone(),
-            self.facts.by(id),
-            url,
-            filter.booking_status,
-            Box::new(|_| ()),
-        )
+        self.cursor(id, filter).pages()
     }
 
-    /// The same, with the bank's pages left whole.
+    /// The pages of a card account's transactions.
     #[cfg(feature = "sqlite")]
     pub(crate) fn card_transaction_pages(
         &self,
         id: &str,
         filter: &TransactionFilter,
     ) -> BoxStream<'static, Result<EntryPage<CardTransaction>, Error>> {
-        let segments = ["v1", "card-accounts", id, "transactions"];
-        let url = filter.apply(self.bank().url(&segments));
-        pages::<CardTransactionsResponse>(
-            self.under.clone(),
-            self.facts.by_card(id),
-            url,
+        self.card_cursor(id, filter).pages()
+    }
+
+    fn cursor(&self, id: &str, filter: &TransactionFilter) -> PageCursor<TransactionsResponse> {
+        PageCursor::new(
+            self.scope.clone(),
+            self.facts.currency(id),
+            self.transactions_url("accounts", id, filter),
             filter.booking_status,
-            self.on_debits(id),
+            Box::new(|_| ()),
         )
     }
-}
 
-fn with_balances(mut url: Url, wanted: bool) -> Url {
-    if wanted {
-        url.query_pairs_mut().append_pair("withBalance", "true");
+    fn card_cursor(
+        &self,
+        id: &str,
+        filter: &TransactionFilter,
+    ) -> PageCursor<CardTransactionsResponse> {
+        let (facts, account) = (Arc::clone(&self.facts), id.to_owned());
+        PageCursor::new(
+            self.scope.clone(),
+            self.facts.card_currency(id),
+            self.transactions_url("card-accounts", id, filter),
+            filter.booking_status,
+            Box::new(move |said| facts.learn_debits(&account, said)),
+        )
     }
-    url
 }

@@ -60,10 +60,11 @@ use shared_types::xs2a::link::Links;
 use shared_types::xs2a::text::Text;
 
 use crate::bank::Bank;
+use crate::decode::ValidateResponse;
 use crate::deviations::Deviations;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::response::Response;
-use crate::transport::Request;
+use crate::transport::{Request, json_body};
 
 /// How the customer is to approve: what we know of her, and what we would like. A bank need not
 /// follow.
@@ -291,8 +292,9 @@ impl Bank {
     pub async fn authorisations(&self, consent_id: &str) -> Result<Vec<String>, Error> {
         let path = ["v1", "consents", consent_id, "authorisations"];
         let request = Request::new(Method::GET, self.url(&path));
-        let answer: Response<AuthorisationList> = self.ask(request).await?;
-        Ok(answer.into_inner().authorisation_ids)
+        let answer = self.execute(request).await?;
+        let list: Response<AuthorisationList> = self.decode(&answer, None)?;
+        Ok(list.into_inner().authorisation_ids)
     }
 
     /// Reads where an authorisation stands (`GET
@@ -304,8 +306,9 @@ impl Bank {
     ) -> Result<ScaStatus, Error> {
         let path = ["v1", "consents", consent_id, "authorisations", id];
         let request = Request::new(Method::GET, self.url(&path));
-        let answer: Response<ScaStatusResponse> = self.ask(request).await?;
-        Ok(answer.sca_status)
+        let answer = self.execute(request).await?;
+        let status: Response<ScaStatusResponse> = self.decode(&answer, None)?;
+        Ok(status.sca_status)
     }
 
     /// Says who the customer is.
@@ -316,7 +319,7 @@ impl Bank {
         psu_id: &str,
     ) -> Result<Authorisation, Error> {
         let step = UpdatePsuData::Identification;
-        self.step(consent_id, id, Some(psu_id), &step).await
+        self.update(consent_id, id, Some(psu_id), &step).await
     }
 
     /// Passes on the customer's password.
@@ -328,7 +331,7 @@ impl Bank {
         password: Secret,
     ) -> Result<Authorisation, Error> {
         let step = first_factor(password);
-        self.step(consent_id, id, Some(psu_id), &step).await
+        self.update(consent_id, id, Some(psu_id), &step).await
     }
 
     /// Passes on which method the customer has chosen.
@@ -338,11 +341,12 @@ impl Bank {
         id: &str,
         method: &str,
     ) -> Result<Authorisation, Error> {
-        let method = method
-            .parse()
-            .map_err(|_| self.malformed("authenticationMethodId", "longer than 35 characters"))?;
+        let method = method.parse().map_err(|_| {
+            let reason = "longer than 35 characters";
+            self.error(ErrorKind::malformed("authenticationMethodId", reason))
+        })?;
         let step = UpdatePsuData::MethodSelection(method);
-        self.step(consent_id, id, None, &step).await
+        self.update(consent_id, id, None, &step).await
     }
 
     /// Passes on the code.
@@ -353,7 +357,7 @@ impl Bank {
         code: Secret,
     ) -> Result<Authorisation, Error> {
         let step = UpdatePsuData::TransactionAuthorisation(code);
-        self.step(consent_id, id, None, &step).await
+        self.update(consent_id, id, None, &step).await
     }
 
     /// Confirms that the customer who approved is our own, with the code that her browser has
@@ -365,7 +369,7 @@ impl Bank {
         code: Secret,
     ) -> Result<Authorisation, Error> {
         let step = UpdatePsuData::Confirmation(code);
-        self.step(consent_id, id, None, &step).await
+        self.update(consent_id, id, None, &step).await
     }
 
     async fn start(
@@ -377,27 +381,23 @@ impl Bank {
         let path = ["v1", "consents", consent_id, "authorisations"];
         let request = Request {
             headers: options.headers(),
-            body: Some(self.body_of(step)?),
             ..Request::new(Method::POST, self.url(&path))
         };
-        let (answer, headers): (Response<AuthorisationStarted>, _) =
-            self.ask_with_headers(request).await?;
-        let deviations = answer.deviations.clone();
-        let answer = answer.into_inner();
-        Ok(Authorisation {
-            id: answer.authorisation_id,
-            status: answer.sca_status,
-            approach: approach(&headers),
-            methods: answer.sca_methods.unwrap_or_default(),
-            chosen_method: answer.chosen_sca_method,
-            challenge: answer.challenge_data,
-            links: answer.links,
-            psu_message: answer.psu_message,
-            deviations,
-        })
+        let opened = |started: AuthorisationStarted| {
+            let step = AuthorisationUpdated {
+                sca_status: started.sca_status,
+                sca_methods: started.sca_methods,
+                chosen_sca_method: started.chosen_sca_method,
+                challenge_data: started.challenge_data,
+                links: Some(started.links),
+                psu_message: started.psu_message,
+            };
+            (started.authorisation_id, step)
+        };
+        self.send_step(request, step, opened).await
     }
 
-    async fn step(
+    async fn update(
         &self,
         consent_id: &str,
         id: &str,
@@ -405,27 +405,34 @@ impl Bank {
         step: &UpdatePsuData,
     ) -> Result<Authorisation, Error> {
         let path = ["v1", "consents", consent_id, "authorisations", id];
+        let psu_id = psu_id.map(|psu| ("PSU-ID", psu.to_owned()));
         let request = Request {
-            headers: psu_id
-                .map(|psu| ("PSU-ID", psu.to_owned()))
-                .into_iter()
-                .collect(),
-            body: Some(self.body_of(step)?),
+            headers: psu_id.into_iter().collect(),
             ..Request::new(Method::PUT, self.url(&path))
         };
-        let (answer, headers): (Response<AuthorisationUpdated>, _) =
-            self.ask_with_headers(request).await?;
-        let deviations = answer.deviations.clone();
-        let answer = answer.into_inner();
+        self.send_step(request, step, |updated| (id.to_owned(), updated))
+            .await
+    }
+
+    async fn send_step<T: ValidateResponse>(
+        &self,
+        request: Request<'_>,
+        step: &UpdatePsuData,
+        open: impl FnOnce(T) -> (String, AuthorisationUpdated),
+    ) -> Result<Authorisation, Error> {
+        let body = Some(json_body(step).map_err(|kind| self.error(kind))?);
+        let answer = self.execute(Request { body, ..request }).await?;
+        let (step, deviations) = self.decode::<T>(&answer, None)?.into_parts();
+        let (id, step) = open(step);
         Ok(Authorisation {
-            id: id.to_owned(),
-            status: answer.sca_status,
-            approach: approach(&headers),
-            methods: answer.sca_methods.unwrap_or_default(),
-            chosen_method: answer.chosen_sca_method,
-            challenge: answer.challenge_data,
-            links: answer.links.unwrap_or_default(),
-            psu_message: answer.psu_message,
+            id,
+            status: step.sca_status,
+            approach: approach(&answer.headers),
+            methods: step.sca_methods.unwrap_or_default(),
+            chosen_method: step.chosen_sca_method,
+            challenge: step.challenge_data,
+            links: step.links.unwrap_or_default(),
+            psu_message: step.psu_message,
             deviations,
         })
     }

@@ -217,11 +217,11 @@ impl Bank {
 
     /// Where a link of the page at that address leads, if it stays with the bank.
     pub(crate) fn follow(&self, page: &Url, link: &str) -> Result<Url, Error> {
-        follow(&self.inner.base, page, link).map_err(|astray| match astray {
-            LinkError::NotAUrl => self.malformed("_links", "a link is not a URL"),
-            LinkError::Foreign(url) => self.error(ErrorKind::ForeignLink {
-                link: url.to_string(),
-            }),
+        follow(&self.inner.base, page, link).map_err(|fault| {
+            self.error(match fault {
+                LinkError::NotAUrl => ErrorKind::malformed("_links", "a link is not a URL"),
+                LinkError::Foreign(url) => ErrorKind::ForeignLink { link: url.into() },
+            })
         })
     }
 
@@ -269,20 +269,6 @@ impl Bank {
             bank: self.inner.name.clone(),
             kind,
         }
-    }
-
-    pub(crate) fn unsendable(&self, part: impl Into<String>, reason: impl Into<String>) -> Error {
-        self.error(ErrorKind::Unsendable {
-            part: part.into(),
-            reason: reason.into(),
-        })
-    }
-
-    pub(crate) fn malformed(&self, path: impl Into<String>, reason: impl Into<String>) -> Error {
-        self.error(ErrorKind::Malformed {
-            path: path.into(),
-            reason: reason.into(),
-        })
     }
 }
 

@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use crate::authorisations::{ApprovalOptions, ConsentAsked, approach};
 use crate::bank::Bank;
+use crate::decode::ValidateResponse;
 use crate::error::{Error, ErrorKind};
-use crate::reading::ValidateResponse;
 use crate::response::Response;
-use crate::transport::Request;
+use crate::transport::{Request, json_body};
 
 impl Bank {
     /// Asks for a consent (`POST /v1/consents`). It opens nothing until the customer has approved
@@ -57,30 +57,30 @@ impl Bank {
             id,
             psu,
             headers: options.headers(),
-            body: Some(self.body_of(consent)?),
+            body: Some(json_body(consent).map_err(|kind| self.error(kind))?),
             ..Request::new(Method::POST, self.url(&["v1", "consents"]))
         };
-        let (consent, headers): (Response<ConsentCreated>, _) =
-            self.ask_with_headers(request).await?;
-        let (consent, deviations) = consent.into_parts();
+        let answer = self.execute(request).await?;
+        let (consent, deviations) = self.decode::<ConsentCreated>(&answer, None)?.into_parts();
         Ok(ConsentAsked {
             deviations,
             consent,
-            approach: approach(&headers),
+            approach: approach(&answer.headers),
         })
     }
 
     /// Reads a consent (`GET /v1/consents/{consentId}`).
     pub async fn consent(&self, id: &str) -> Result<Response<ConsentInformation>, Error> {
-        self.ask(self.about_consent(Method::GET, &["v1", "consents", id]))
-            .await
+        let request = Request::new(Method::GET, self.url(&["v1", "consents", id]));
+        self.decode(&self.execute(request).await?, None)
     }
 
     /// Reads where a consent stands (`GET /v1/consents/{consentId}/status`). A word that the
     /// standard does not have is [`UnknownStatus`](ErrorKind::UnknownStatus).
     pub async fn consent_status(&self, id: &str) -> Result<ConsentStatus, Error> {
-        let request = self.about_consent(Method::GET, &["v1", "consents", id, "status"]);
-        let answer: Response<StatusAnswer> = self.ask(request).await?;
+        let url = self.url(&["v1", "consents", id, "status"]);
+        let answer = self.execute(Request::new(Method::GET, url)).await?;
+        let answer: Response<StatusAnswer> = self.decode(&answer, None)?;
         let word = answer.consent_status.as_str();
         let mut known = ConsentStatus::ALL.iter().copied();
         let status = known.find(|known| known.as_str().eq_ignore_ascii_case(word.trim()));
@@ -100,8 +100,8 @@ impl Bank {
 
     /// Ends a consent (`DELETE /v1/consents/{consentId}`).
     pub async fn delete_consent(&self, id: &str) -> Result<(), Error> {
-        self.tell(self.about_consent(Method::DELETE, &["v1", "consents", id]))
-            .await
+        let request = Request::new(Method::DELETE, self.url(&["v1", "consents", id]));
+        self.execute(request).await.map(drop)
     }
 
     /// Ends a consent, if it still stands. One that the bank does not know any more has ended: by
@@ -122,10 +122,6 @@ impl Bank {
             Err(error) if !gone(&error) => Err(error),
             _ => Ok(()),
         }
-    }
-
-    fn about_consent(&self, method: Method, segments: &[&str]) -> Request<'static> {
-        Request::new(method, self.url(segments))
     }
 }
 

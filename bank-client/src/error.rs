@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use shared_types::decode::Malformed;
 use shared_types::pki::alert::Alert;
 use shared_types::pki::certificate::CertificateSummary;
 use shared_types::pki::trust::Refusal;
@@ -449,7 +450,29 @@ impl Error {
     }
 }
 
+impl From<Malformed> for ErrorKind {
+    fn from(Malformed { path, reason }: Malformed) -> Self {
+        Self::Malformed { path, reason }
+    }
+}
+
 impl ErrorKind {
+    pub(crate) fn unsendable(part: impl Into<String>, reason: impl Into<String>) -> Self {
+        let (part, reason) = (part.into(), reason.into());
+        Self::Unsendable { part, reason }
+    }
+
+    pub(crate) fn malformed(path: impl Into<String>, reason: impl Into<String>) -> Self {
+        let (path, reason) = (path.into(), reason.into());
+        Self::Malformed { path, reason }
+    }
+
+    /// An account of that list without a `resourceId`: no request can name it.
+    #[must_use]
+    pub fn missing_resource_id(list: &str) -> Self {
+        Self::malformed(format!("{list}.resourceId"), "missing")
+    }
+
     /// The HTTP status, where the bank refused a request with one.
     pub(crate) const fn status(&self) -> Option<u16> {
         match self {

@@ -50,10 +50,9 @@ use uuid::Uuid;
 use crate::address::follow;
 use crate::authorisations::{NextStep, approach};
 use crate::consents::StatusAnswer;
+use crate::decode::{ValidateResponse, decode as decode_response};
 use crate::error::{Error, ErrorKind};
 use crate::probe;
-use crate::reading::ValidateResponse;
-use crate::reading::read;
 use crate::retries::retry_after;
 use crate::revocation::Revocation;
 use crate::transport::is_json;
@@ -250,7 +249,7 @@ fn reads_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) 
 /// conforms is read without a deviation but for what is looked at once more after it was read.
 fn is_checked<T: Serialize + PartialEq + Debug + ValidateResponse>(body: &[u8]) {
     reads_back::<T>(body);
-    match read::<T>("Bank B", body, &shape(&[body]), Some(Currency::EUR)) {
+    match decode_response::<T>("Bank B", body, &shape(&[body]), Some(Currency::EUR)) {
         Ok(answer) => answer.deviations.iter().for_each(shown),
         Err(fault) => {
             // What is strict is so whichever way it is read.

@@ -8,7 +8,7 @@
 //! ```no_run
 //! # async fn example(bank: bank_client::Bank) -> Result<(), bank_client::Error> {
 //! #[derive(serde::Deserialize)]
-//! struct ConnectionStatus {
+//! struct StandingOrders {
 //!     orders: Vec<serde_json::Value>,
 //! }
 //!
@@ -19,7 +19,7 @@
 //!     .consent("0f7a…")
 //!     .send()
 //!     .await?;
-//! let standing: ConnectionStatus = answer.json()?;
+//! let standing: StandingOrders = answer.json()?;
 //! println!("{} standing orders", standing.orders.len());
 //! # Ok(())
 //! # }
@@ -37,8 +37,8 @@ use uuid::Uuid;
 
 use crate::address::{LinkError, follow};
 use crate::bank::Bank;
-use crate::error::Error;
-use crate::transport::{Answer, Request};
+use crate::error::{Error, ErrorKind};
+use crate::transport::{Answer, Request, json_body};
 
 /// Header fields that are not a caller's to set: they are ours, or the connection's.
 const RESERVED: &[&str] = &[
@@ -103,7 +103,7 @@ impl Http {
             Err(LinkError::NotAUrl) => (below, Some("it is not a path")),
         };
         HttpRequest {
-            fault: fault.map(|reason| bank.unsendable("path", reason)),
+            fault: fault.map(|reason| ErrorKind::unsendable("path", reason)),
             bank,
             method,
             url,
@@ -130,7 +130,7 @@ pub struct HttpRequest {
     body: Option<Vec<u8>>,
     any_status: bool,
     /// The first thing that is wrong.
-    fault: Option<Error>,
+    fault: Option<ErrorKind>,
 }
 
 impl HttpRequest {
@@ -179,11 +179,9 @@ impl HttpRequest {
 
     /// A body in JSON.
     pub fn json_body(mut self, body: &impl Serialize) -> Self {
-        match self.bank.body_of(body) {
+        match json_body(body) {
             Ok(body) => self.body = Some(body),
-            Err(error) => {
-                self.fault.get_or_insert(error);
-            }
+            Err(fault) => _ = self.fault.get_or_insert(fault),
         }
         self
     }
@@ -207,7 +205,7 @@ impl HttpRequest {
     /// Sends it.
     pub async fn send(self) -> Result<Response, Error> {
         if let Some(fault) = self.fault {
-            return Err(fault);
+            return Err(self.bank.error(fault));
         }
         let request = Request {
             id: self.id,
@@ -218,7 +216,7 @@ impl HttpRequest {
             any_status: self.any_status,
             ..Request::new(self.method, self.url)
         };
-        let answer = self.bank.send(request).await?;
+        let answer = self.bank.execute(request).await?;
         Ok(Response {
             bank: self.bank,
             answer,
@@ -226,8 +224,8 @@ impl HttpRequest {
     }
 
     fn refuse(&mut self, part: &str, reason: &str) {
-        let fault = self.bank.unsendable(part, reason);
-        self.fault.get_or_insert(fault);
+        self.fault
+            .get_or_insert_with(|| ErrorKind::unsendable(part, reason));
     }
 }
 
@@ -273,9 +271,10 @@ impl Response {
         self.answer.body
     }
 
-    /// The body, read as JSON. A fault is told with its place, and without what the bank sent.
+    /// The body, decoded as JSON. An error has the place of a fault, and nothing that the bank sent.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        self.bank.json(&self.answer)
+        let decoded = (self.answer.shape()).and_then(|shape| Ok(shape.decode(&self.answer.body)?));
+        decoded.map_err(|kind| self.bank.error(kind))
     }
 }
 

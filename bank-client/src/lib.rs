@@ -215,14 +215,14 @@ mod bank;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 mod breaker;
-mod call;
-mod checks;
 mod connections;
 pub mod consent_manager;
 mod consents;
+mod decode;
 mod deviations;
 pub mod directory;
 mod error;
+mod execute;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod http;
@@ -234,7 +234,6 @@ mod migrations;
 mod own_file;
 mod pages;
 pub mod probe;
-mod reading;
 mod response;
 mod retries;
 pub mod revocation;
@@ -249,6 +248,7 @@ mod tls;
 mod trace_context;
 mod transport;
 mod transport_error;
+mod validate;
 pub mod vault;
 
 pub use self::accounts::AccountInformation;

@@ -1,10 +1,11 @@
 //! Pagination of transaction lists.
 
 use std::collections::HashSet;
+use std::marker::PhantomData;
 
 use chrono::NaiveDate;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, iter, try_unfold};
-use reqwest::Url;
+use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use shared_types::decode::Malformed;
@@ -13,12 +14,11 @@ use shared_types::xs2a::link::Links;
 use shared_types::xs2a::money::Currency;
 use shared_types::xs2a::transaction::{BookingStatus, Transaction, TransactionsResponse};
 
+use crate::decode::{DecodeNotes, ListField, ValidateResponse};
 use crate::deviations::{DeviationCollector, Deviations};
 use crate::error::{Error, ErrorKind};
-use crate::reading::ValidateResponse;
-use crate::reading::{DecodeNotes, ListField};
+use crate::execute::ConsentScope;
 use crate::response::{Entries, Response};
-use crate::transport::UnderConsent;
 
 /// Which transactions are wanted: those of a period, or what is new (a delta report, where the bank
 /// has them).
@@ -83,6 +83,11 @@ impl TransactionFilter {
         }
     }
 
+    /// Whether it is for all that there is of some days, and not for a delta report.
+    pub(crate) fn is_of_days(&self) -> bool {
+        self.entry_reference_from.is_none() && !self.delta_list
+    }
+
     pub(crate) fn apply(&self, mut url: Url) -> Url {
         {
             let mut query = url.query_pairs_mut();
@@ -120,7 +125,7 @@ pub enum Entry<T> {
 }
 
 /// What the pages of both kinds of account have in common.
-pub(crate) trait TransactionPage: ValidateResponse + Send {
+pub(crate) trait TransactionPage: ValidateResponse + Send + 'static {
     type Item: Send + 'static;
 
     /// What is wrong with a page that has no list of what was asked for.
@@ -138,56 +143,55 @@ pub(crate) trait TransactionPage: ValidateResponse + Send {
 /// An answer to a request for transactions, as far as there is something in it.
 pub(crate) struct PageContents<T> {
     /// `transactions`, `cardTransactions`.
-    pub(crate) report: Option<EntryLists<T>>,
+    report: Option<EntryLists<T>>,
     /// Where the list can be downloaded, if the bank gives it as a file.
-    pub(crate) download: Option<String>,
+    download: Option<String>,
 }
 
 /// A page's lists: booked ones, pending ones, and links.
 pub(crate) struct EntryLists<T> {
-    pub(crate) booked: Option<Vec<T>>,
-    pub(crate) pending: Option<Vec<T>>,
-    pub(crate) links: Links,
+    booked: Option<Vec<T>>,
+    pending: Option<Vec<T>>,
+    links: Links,
 }
 
-fn download(links: Option<&Links>) -> Option<String> {
-    let link = links.and_then(|links| links.get("download"));
-    link.map(ToString::to_string)
+impl<T> PageContents<T> {
+    fn new(links: Option<&Links>, report: Option<EntryLists<T>>) -> Self {
+        let download = links.and_then(|links| links.get("download"));
+        let download = download.map(ToString::to_string);
+        Self { report, download }
+    }
 }
 
-impl TransactionPage for TransactionsResponse {
-    type Item = Transaction;
+macro_rules! transaction_page {
+    ($page:ty, $item:ty, $report:ident, $($debit_accounting:ident)?) => {
+        impl TransactionPage for $page {
+            type Item = $item;
 
-    fn open(self) -> PageContents<Transaction> {
-        PageContents {
-            download: download(self.links.as_ref()),
-            report: self.transactions.map(|report| EntryLists {
-                booked: report.booked,
-                pending: report.pending,
-                links: report.links,
-            }),
+            fn open(self) -> PageContents<$item> {
+                let report = self.$report.map(|report| EntryLists {
+                    booked: report.booked,
+                    pending: report.pending,
+                    links: report.links,
+                });
+                PageContents::new(self.links.as_ref(), report)
+            }
+            $(
+            fn debit_accounting(&self) -> Option<bool> {
+                self.$debit_accounting
+            }
+            )?
         }
-    }
+    };
 }
 
-impl TransactionPage for CardTransactionsResponse {
-    type Item = CardTransaction;
-
-    fn debit_accounting(&self) -> Option<bool> {
-        self.debit_accounting
-    }
-
-    fn open(self) -> PageContents<CardTransaction> {
-        PageContents {
-            download: download(self.links.as_ref()),
-            report: self.card_transactions.map(|report| EntryLists {
-                booked: report.booked,
-                pending: report.pending,
-                links: report.links,
-            }),
-        }
-    }
-}
+transaction_page!(TransactionsResponse, Transaction, transactions,);
+transaction_page!(
+    CardTransactionsResponse,
+    CardTransaction,
+    card_transactions,
+    debit_accounting
+);
 
 /// A page of the list that has standing orders.
 #[derive(Deserialize)]
@@ -198,12 +202,8 @@ impl ValidateResponse for StandingOrders {
     const LISTS: &'static [ListField] = TransactionsResponse::LISTS;
     const STRICT: &'static [&'static str] = TransactionsResponse::STRICT;
 
-    fn check(
-        &mut self,
-        currency: Option<Currency>,
-        notes: &mut DecodeNotes<'_>,
-    ) -> Result<(), Malformed> {
-        self.0.check(currency, notes)
+    fn validate(&mut self, notes: &mut DecodeNotes<'_>) -> Result<(), Malformed> {
+        self.0.validate(notes)
     }
 }
 
@@ -214,18 +214,16 @@ impl TransactionPage for StandingOrders {
         "it has no standing orders (`information`), not even an empty list";
 
     fn open(self) -> PageContents<Transaction> {
-        PageContents {
-            download: download(self.0.links.as_ref()),
-            report: self.0.transactions.map(|report| EntryLists {
-                booked: report.information,
-                pending: None,
-                links: report.links,
-            }),
-        }
+        let report = self.0.transactions.map(|report| EntryLists {
+            booked: report.information,
+            pending: None,
+            links: report.links,
+        });
+        PageContents::new(self.0.links.as_ref(), report)
     }
 }
 
-/// A page of a list, as the bank cut it.
+/// A page of a list, as the bank cut it. By default, that there is nothing (204 No Content).
 #[derive(Debug)]
 #[cfg_attr(
     not(feature = "sqlite"),
@@ -246,22 +244,8 @@ pub(crate) struct EntryPage<T> {
     pub(crate) deviations: Deviations,
 }
 
-impl<T> EntryPage<T> {
-    /// A page with both lists.
-    #[cfg(test)]
-    pub(crate) fn listing(pending: Vec<T>, booked: Vec<T>) -> Self {
-        Self {
-            pending,
-            booked,
-            left_out: 0,
-            lists_booked: true,
-            lists_pending: true,
-            deviations: Deviations::default(),
-        }
-    }
-
-    /// In the place of a list, that there is nothing (204 No Content).
-    pub(crate) fn none() -> Self {
+impl<T> Default for EntryPage<T> {
+    fn default() -> Self {
         Self {
             pending: Vec::new(),
             booked: Vec::new(),
@@ -269,6 +253,20 @@ impl<T> EntryPage<T> {
             lists_booked: false,
             lists_pending: false,
             deviations: Deviations::default(),
+        }
+    }
+}
+
+impl<T> EntryPage<T> {
+    /// A page with both lists.
+    #[cfg(test)]
+    pub(crate) fn listing(pending: Vec<T>, booked: Vec<T>) -> Self {
+        Self {
+            pending,
+            booked,
+            lists_booked: true,
+            lists_pending: true,
+            ..Self::default()
         }
     }
 
@@ -300,55 +298,38 @@ impl<T> EntryPage<T> {
 }
 
 /// Callback with each page's `debitAccounting`.
-pub(crate) type OnDebits = Box<dyn Fn(Option<bool>) + Send + Sync>;
+type OnDebits = Box<dyn Fn(Option<bool>) + Send + Sync>;
 
 /// Position in a paginated list.
-struct PageCursor {
-    from: UnderConsent,
-    on_debits: OnDebits,
+pub(crate) struct PageCursor<P> {
+    scope: ConsentScope,
     /// The account's currency, where it is known.
     currency: Option<Currency>,
     request: BookingStatus,
     next: Option<Url>,
+    on_debits: OnDebits,
     /// The pages that were read. A bank's links may be long, and there may be many of them: digests
     /// take the same little room each, and two forged links cannot share one.
     read: HashSet<[u8; 32]>,
+    page: PhantomData<fn() -> P>,
 }
 
-/// Request for a list.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ListRequest {
-    pub(crate) status: BookingStatus,
-    /// All that there is of some days, and no delta report.
-    pub(crate) of_days: bool,
-}
-
-impl From<&TransactionFilter> for ListRequest {
-    fn from(filter: &TransactionFilter) -> Self {
-        Self {
-            status: filter.booking_status,
-            of_days: filter.entry_reference_from.is_none() && !filter.delta_list,
-        }
-    }
-}
-
-/// All entries of the list that starts at `url`. A page is read when the one before it is used up.
+/// All entries of a list. A page is read when the one before it is used up. `of_days`: they are all
+/// that there is of some days, and no delta report.
 pub(crate) fn entries<P: TransactionPage>(
-    from: UnderConsent,
-    currency: Option<Currency>,
-    url: Url,
-    request: ListRequest,
-    on_debits: OnDebits,
+    cursor: PageCursor<P>,
+    of_days: bool,
 ) -> Entries<Result<Entry<P::Item>, Error>> {
-    let told = DeviationCollector::default();
-    let collector = told.clone();
+    let deviations = DeviationCollector::default();
+    let collector = deviations.clone();
     // The bank has listed an account whose currency is known.
-    let unknown_is_none = request.of_days && currency.is_some();
-    let stream = pages::<P>(from, currency, url, request.status, on_debits)
+    let unknown_is_none = of_days && cursor.currency.is_some();
+    let stream = cursor
+        .pages()
         .enumerate()
         .map(move |(before, page)| match page {
             Err(error) if before == 0 && unknown_is_none && error.is_resource_unknown() => {
-                Ok(EntryPage::none())
+                Ok(EntryPage::default())
             }
             page => page,
         })
@@ -360,106 +341,102 @@ pub(crate) fn entries<P: TransactionPage>(
         })
         .try_flatten()
         .boxed();
-    Entries::new(stream, told)
+    Entries::new(stream, deviations)
 }
 
-/// The pages of the list that starts at `url`. One is read when it is asked for.
-pub(crate) fn pages<P: TransactionPage>(
-    from: UnderConsent,
-    currency: Option<Currency>,
-    url: Url,
-    request: BookingStatus,
-    on_debits: OnDebits,
-) -> BoxStream<'static, Result<EntryPage<P::Item>, Error>> {
-    let start = PageCursor {
-        from,
-        on_debits,
-        currency,
-        request,
-        next: Some(url),
-        read: HashSet::new(),
-    };
-    try_unfold(start, |mut cursor| async move {
-        let Some(url) = cursor.next.take() else {
-            return Ok(None);
-        };
-        let page = cursor.read_page::<P>(url).await?;
-        Ok(Some((page, cursor)))
-    })
-    .boxed()
-}
-
-fn digest(url: &Url) -> [u8; 32] {
-    Sha256::digest(url.as_str()).into()
-}
-
-impl PageCursor {
-    async fn read_page<P: TransactionPage>(
-        &mut self,
+impl<P: TransactionPage> PageCursor<P> {
+    /// Starts at `url`.
+    pub(crate) fn new(
+        scope: ConsentScope,
+        currency: Option<Currency>,
         url: Url,
-    ) -> Result<EntryPage<P::Item>, Error> {
-        let first = self.read.is_empty();
-        let bank = self.from.bank.clone();
-        let Some(page) = self.get::<P>(url.clone()).await? else {
-            if first {
-                return Ok(EntryPage::none());
-            }
-            let reason = "a page that it links to has no content";
-            return Err(bank.error(ErrorKind::NotListed { reason }));
-        };
-        let (page, deviations) = page.into_parts();
-        let (lists, deviations, at) = match (page.report, page.download) {
-            (Some(lists), _) => (lists, deviations, url),
-            (None, Some(link)) => {
-                let at = bank.follow(&url, &link)?;
-                let (lists, deviations) = self.download::<P>(at.clone()).await?;
-                (lists, deviations, at)
-            }
-            (None, None) => {
-                let reason = "it has no transactions, not even empty lists";
-                return Err(bank.error(ErrorKind::NotListed { reason }));
-            }
-        };
-        self.next = lists
-            .links
-            .get("next")
-            .map(|link| bank.follow(&at, link))
-            .transpose()?;
-        EntryPage::of(lists, deviations, self.request, first, P::UNLISTED)
-            .map_err(|kind| bank.error(kind))
+        request: BookingStatus,
+        on_debits: OnDebits,
+    ) -> Self {
+        Self {
+            scope,
+            currency,
+            request,
+            next: Some(url),
+            on_debits,
+            read: HashSet::new(),
+            page: PhantomData,
+        }
     }
 
-    /// What is at that address. `None`: the bank says that there is nothing.
-    async fn get<P: TransactionPage>(
+    /// The pages of the list. One is read when it is asked for.
+    pub(crate) fn pages(self) -> BoxStream<'static, Result<EntryPage<P::Item>, Error>> {
+        try_unfold(self, |mut cursor| async move {
+            let Some(url) = cursor.next.take() else {
+                return Ok(None);
+            };
+            let page = cursor.read_page(url).await?;
+            Ok(Some((page, cursor)))
+        })
+        .boxed()
+    }
+
+    fn not_listed(&self, reason: &'static str) -> Error {
+        self.scope.bank.error(ErrorKind::NotListed { reason })
+    }
+
+    async fn read_page(&mut self, url: Url) -> Result<EntryPage<P::Item>, Error> {
+        let first = self.read.is_empty();
+        let Some((page, mut deviations)) = self.get(url.clone()).await? else {
+            if first {
+                return Ok(EntryPage::default());
+            }
+            return Err(self.not_listed("a page that it links to has no content"));
+        };
+        let mut at = url;
+        let lists = match (page.report, page.download) {
+            (Some(lists), _) => lists,
+            (None, Some(link)) => {
+                at = self.scope.bank.follow(&at, &link)?;
+                let (lists, of_file) = self.download(at.clone()).await?;
+                deviations = of_file;
+                lists
+            }
+            (None, None) => {
+                return Err(self.not_listed("it has no transactions, not even empty lists"));
+            }
+        };
+        let next = lists.links.get("next");
+        let next = next.map(|link| self.scope.bank.follow(&at, link));
+        self.next = next.transpose()?;
+        EntryPage::of(lists, deviations, self.request, first, P::UNLISTED)
+            .map_err(|kind| self.scope.bank.error(kind))
+    }
+
+    /// Gets what is at that address. `None`: the bank has nothing there (204 No Content).
+    async fn get(
         &mut self,
         url: Url,
-    ) -> Result<Option<Response<PageContents<P::Item>>>, Error> {
-        let bank = &self.from.bank;
+    ) -> Result<Option<(PageContents<P::Item>, Deviations)>, Error> {
+        let bank = &self.scope.bank;
         let limit = bank.inner.limits.pages;
         if self.read.len() >= limit {
             return Err(bank.error(ErrorKind::TooManyPages { limit }));
         }
-        if !self.read.insert(digest(&url)) {
+        if !self.read.insert(Sha256::digest(url.as_str()).into()) {
             return Err(bank.error(ErrorKind::PageLoop));
         }
-        let page: Option<Response<P>> = self.from.get_if_any(url, self.currency).await?;
-        Ok(page.map(|page| {
-            (self.on_debits)(page.debit_accounting());
-            page.map(TransactionPage::open)
-        }))
+        let answer = self.scope.execute(url).await?;
+        if answer.status == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        let page: Response<P> = bank.decode(&answer, self.currency)?;
+        (self.on_debits)(page.debit_accounting());
+        let (page, deviations) = page.into_parts();
+        Ok(Some((page.open(), deviations)))
     }
 
-    /// A list that the bank gives as a file, if it is of the standard's JSON.
-    async fn download<P: TransactionPage>(
-        &mut self,
-        url: Url,
-    ) -> Result<(EntryLists<P::Item>, Deviations), Error> {
-        let reason = "it links to a download that is not the standard's JSON";
-        let refused = self.from.bank.error(ErrorKind::NotListed { reason });
-        match self.get::<P>(url).await {
+    /// Gets a list that the bank gives as a file, if it is of the standard's JSON.
+    async fn download(&mut self, url: Url) -> Result<(EntryLists<P::Item>, Deviations), Error> {
+        let refused = self.not_listed("it links to a download that is not the standard's JSON");
+        match self.get(url).await {
             Ok(page) => {
-                let page = page.ok_or_else(|| refused.clone())?;
-                let (page, deviations) = page.into_parts();
+                let (page, deviations) = page.ok_or_else(|| refused.clone())?;
                 Ok((page.report.ok_or(refused)?, deviations))
             }
             // That there is no file says nothing of the list.

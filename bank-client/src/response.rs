@@ -31,7 +31,7 @@ use crate::deviations::{DeviationCollector, Deviations};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Response<T> {
     value: T,
     /// What of it is not as the standard has it. Unless [`left_out`](Deviations::left_out) is 0, a

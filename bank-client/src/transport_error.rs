@@ -98,7 +98,7 @@ fn innermost(error: &dyn StdError) -> String {
 /// In TLS 1.3 a bank's refusal comes after our side of the handshake. Over HTTP/1.1 the error of
 /// the first exchange holds it. The HTTP/2 library forgets it: there we connect once more, and
 /// listen. A bank that lets us in says hello (its SETTINGS) at once, so this takes one round trip.
-pub(crate) async fn ask_for_alert(tls: &rustls::ClientConfig, url: &Url) -> Option<Alert> {
+pub(crate) async fn fetch_alert(tls: &rustls::ClientConfig, url: &Url) -> Option<Alert> {
     let host = url
         .host_str()?
         .trim_start_matches('[')

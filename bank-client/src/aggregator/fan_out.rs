@@ -283,9 +283,8 @@ impl MemberRequest<AccountInformation> {
 
     /// An account that the bank gave no id cannot be asked about.
     fn missing_id(&self, position: usize) -> Error {
-        self.error(ErrorKind::Malformed {
-            path: format!("accounts[{position}].resourceId"),
-            reason: "missing".to_owned(),
-        })
+        self.error(ErrorKind::missing_resource_id(&format!(
+            "accounts[{position}]"
+        )))
     }
 }

@@ -15,7 +15,7 @@ use chrono_tz::Tz;
 use futures::future::maybe_done;
 use futures::stream::{BoxStream, Peekable, StreamExt as _, iter, once};
 use shared_types::xs2a::account::{AccountDetails, Balance};
-use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction, debits_negative};
+use shared_types::xs2a::card_account::{CardTransaction, debits_negative};
 use shared_types::xs2a::money::Amount;
 use shared_types::xs2a::transaction::Transaction;
 
@@ -28,77 +28,48 @@ use super::screen::{Format, ListRow, Printer, Screen, note, or_empty};
 use super::targets::Targets;
 use super::totals::RunningTotals;
 
-/// Lists the payment accounts at all targets.
+/// Lists the payment accounts at all targets, or the card accounts.
 pub(super) async fn accounts(
-    mut targets: Targets,
+    targets: Targets,
+    cards: bool,
     with_balance: bool,
     screen: Screen,
 ) -> Result<Exit, Failure> {
-    let answers = targets
-        .aggregator()
-        .ask(move |reader| async move { reader.accounts(with_balance).await });
-    let exit = print_accounts(&mut targets, answers, screen).await?;
+    let aggregator = targets.aggregator();
+    if cards {
+        let answers =
+            aggregator.ask(move |reader| async move { reader.card_accounts(with_balance).await });
+        return print_accounts(targets, answers, |account| &mut account.balances, screen).await;
+    }
+    let answers = aggregator.accounts(with_balance);
+    let exit = print_accounts(targets, answers, |account| &mut account.balances, screen).await?;
     note_card_commands(screen, exit, &["accounts --cards"]);
     Ok(exit)
 }
 
-/// Lists the card accounts at all targets.
-pub(super) async fn card_accounts(
+/// Prints accounts, with their balances of each type newest first.
+async fn print_accounts<T>(
     mut targets: Targets,
-    with_balance: bool,
-    screen: Screen,
-) -> Result<Exit, Failure> {
-    let answers = targets
-        .aggregator()
-        .ask(move |reader| async move { reader.card_accounts(with_balance).await });
-    print_accounts(&mut targets, answers, screen).await
-}
-
-/// An account whose details may include balances.
-trait WithBalances {
-    fn balances(&mut self) -> Option<&mut Vec<Balance>>;
-}
-
-impl WithBalances for AccountDetails {
-    fn balances(&mut self) -> Option<&mut Vec<Balance>> {
-        self.balances.as_mut()
-    }
-}
-
-impl WithBalances for CardAccountDetails {
-    fn balances(&mut self) -> Option<&mut Vec<Balance>> {
-        self.balances.as_mut()
-    }
-}
-
-/// Sorts the balances of each type, newest first.
-fn newest_first(account: &mut impl WithBalances) {
-    if let Some(balances) = account.balances() {
-        *balances = Balance::newest_first(balances)
-            .into_iter()
-            .cloned()
-            .collect();
-    }
-}
-
-async fn print_accounts<T: WithBalances>(
-    targets: &mut Targets,
     answers: BoxStream<'static, FromBank<Response<Vec<T>>>>,
+    balances: fn(&mut T) -> &mut Option<Vec<Balance>>,
     screen: Screen,
 ) -> Result<Exit, Failure>
 where
     AccountRow<T>: ListRow,
 {
-    let answered = collect_in_order(targets, answers).await;
+    let answered = collect_in_order(&mut targets, answers).await;
     let mut printer = screen.printer();
     for (member, accounts) in answered {
         for mut account in accounts {
-            newest_first(&mut account);
+            if let Some(balances) = balances(&mut account) {
+                let newest_first = Balance::newest_first(balances);
+                *balances = newest_first.into_iter().cloned().collect();
+            }
             let bank = member.key().to_owned();
             printer.print(&AccountRow { bank, account })?;
         }
     }
-    finish(printer, targets)
+    finish(printer, &targets)
 }
 
 /// Prints the remaining rows. If every target failed, prints no empty table: the errors have been
@@ -464,7 +435,9 @@ impl AccountTransactions {
         let entries = match &account.resource_id {
             Some(id) => reader.transactions(id, &filter),
             None => {
-                Entries::from(once(ready(Err(missing_resource_id(reader.bank().name())))).boxed())
+                let bank = reader.bank().name().to_owned();
+                let kind = ErrorKind::missing_resource_id("accounts");
+                Entries::from(once(ready(Err(Error { bank, kind }))).boxed())
             }
         };
         let mut entries = entries.peekable();
@@ -475,17 +448,6 @@ impl AccountTransactions {
             member,
             entries,
         }
-    }
-}
-
-/// The error for an account without a `resourceId`, which no request can address.
-fn missing_resource_id(bank: &str) -> Error {
-    Error {
-        bank: bank.to_owned(),
-        kind: ErrorKind::Malformed {
-            path: "accounts.resourceId".to_owned(),
-            reason: "missing".to_owned(),
-        },
     }
 }
 

@@ -67,11 +67,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
             cards,
         } => {
             let targets = Targets::find(args, arguments).await?;
-            if *cards {
-                account_information::card_accounts(targets, *with_balance, screen).await
-            } else {
-                account_information::accounts(targets, *with_balance, screen).await
-            }
+            account_information::accounts(targets, *cards, *with_balance, screen).await
         }
         Command::Balances {
             targets: args,

@@ -39,8 +39,9 @@ impl TransactionSource for AccountInformation {
         filter: &TransactionFilter,
     ) -> BoxStream<'static, Result<EntryPage<Row>, Error>> {
         let bank = self.bank().clone();
-        let unwritable =
-            move |fault: serde_json::Error| bank.malformed("transactions", fault.to_string());
+        let unwritable = move |fault: serde_json::Error| {
+            bank.error(ErrorKind::malformed("transactions", fault.to_string()))
+        };
         if card {
             let pages = self.card_transaction_pages(resource, filter);
             pages
@@ -205,7 +206,7 @@ impl<L: TransactionSource> AccountSync<'_, L> {
                         && reports_no_transactions(&error) =>
                 {
                     none = Some(error);
-                    EntryPage::none()
+                    EntryPage::default()
                 }
                 Err(error) => return Err(WalkError::Bank(error, read)),
             };

@@ -1,6 +1,7 @@
 //! Synchronisation of the account list and the balances of a connection.
 
 use chrono::NaiveDate;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shared_types::decode::{Manner, part};
 use shared_types::xs2a::account::{AccountDetails, AccountReference, Balance};
@@ -13,11 +14,11 @@ use super::copy::{BATCH_ROWS, CopyError, LocalCopy, WriteTransaction};
 use super::plan::{AccountSyncState, Finding};
 use super::row::{Digest, digest_of};
 use super::{AccountKey, SyncError};
-use crate::accounts::AccountInformation;
 use crate::deviations::{DeviationCollector, Deviations};
 use crate::error::{Error, ErrorKind};
-use crate::identity::{self, Identity, match_accounts};
+use crate::identity::{Identity, KnownAccount, match_accounts};
 use crate::response::Response;
+use crate::validate::Account;
 
 /// Accounts of one kind that are taken from one connection: all of them are written at a time.
 pub(super) const MAX_ACCOUNTS: usize = 1000;
@@ -36,24 +37,24 @@ pub(super) struct StoredAccount {
 }
 
 impl StoredAccount {
+    fn decode<T: DeserializeOwned>(&self) -> Result<T, CopyError> {
+        part(&self.details, Manner::Tolerant).map_err(|_| CopyError::Corrupt {
+            what: "account.details",
+        })
+    }
+
     /// The identity by which it is recognised.
     fn identity(&self, card: bool) -> Result<Identity, CopyError> {
-        let corrupt = |_| CopyError::Corrupt {
-            what: "account.details",
-        };
         let resource_id = Some(self.resource.clone());
         let identity = if card {
-            let details: CardAccountDetails =
-                part(&self.details, Manner::Tolerant).map_err(corrupt)?;
             Identity::of_card(&CardAccountDetails {
                 resource_id,
-                ..details
+                ..self.decode()?
             })
         } else {
-            let details: AccountDetails = part(&self.details, Manner::Tolerant).map_err(corrupt)?;
             Identity::of(&AccountDetails {
                 resource_id,
-                ..details
+                ..self.decode()?
             })
         };
         Ok(match &self.numbers {
@@ -139,19 +140,16 @@ pub(super) struct AccountLists {
 pub(super) async fn list(access: &Access<'_>) -> AccountLists {
     let under = access.under;
     let told = DeviationCollector::default();
-    let payment = async {
-        let accounts = access.in_time(under.accounts(true)).await?;
-        told.append(accounts.deviations.clone());
-        keep_identified(under, accounts, payment)
-    };
-    let card = async {
-        let accounts = access.in_time(under.card_accounts(true)).await?;
-        told.append(accounts.deviations.clone());
-        keep_identified(under, accounts, card)
-    };
     let mut listed = AccountLists {
-        payment: payment.await,
-        card: card.await,
+        payment: fetch(access, &told, false, Identity::of, under.accounts(true)).await,
+        card: fetch(
+            access,
+            &told,
+            true,
+            Identity::of_card,
+            under.card_accounts(true),
+        )
+        .await,
         deviations: Deviations::default(),
     };
     let mut down = None;
@@ -167,84 +165,52 @@ pub(super) async fn list(access: &Access<'_>) -> AccountLists {
     listed
 }
 
-/// An account of a list, as it came.
-struct DecodedAccount {
+/// Fetches the accounts of one kind, and keeps those that have a `resourceId`. Accounts that share
+/// an id were left out when the list was decoded.
+async fn fetch<T: Account + Serialize>(
+    access: &Access<'_>,
+    told: &DeviationCollector,
     card: bool,
-    resource: Option<String>,
-    details: serde_json::Result<serde_json::Value>,
-    identity: Identity,
-    balances: Option<Vec<Balance>>,
-    links: Option<Links>,
-}
-
-/// The accounts of a list that have a `resourceId`. Accounts that share an id were left out when
-/// the list was decoded.
-fn keep_identified<T>(
-    under: &AccountInformation,
-    answer: Response<Vec<T>>,
-    found: impl Fn(T) -> DecodedAccount,
+    identity: fn(&T) -> Identity,
+    answer: impl Future<Output = Result<Response<Vec<T>>, Error>>,
 ) -> Result<AccountList, Error> {
-    let bank = under.bank();
+    let answer = access.in_time(answer).await?;
+    told.append(answer.deviations.clone());
+    let error = |kind| access.under.bank().error(kind);
     let mut list = AccountList {
         left_out: answer.deviations.listed_left_out(),
         ..AccountList::default()
     };
-    for account in answer.into_iter().map(found) {
-        let Some(resource) = account.resource else {
-            let missing = || bank.malformed("accounts.resourceId", "missing");
-            list.missing_id.get_or_insert_with(missing);
+    for account in answer {
+        let Some(resource) = account.resource_id() else {
+            list.missing_id
+                .get_or_insert_with(|| error(ErrorKind::missing_resource_id("accounts")));
             continue;
         };
-        let too_many = |limit| bank.error(ErrorKind::TooMany { limit });
-        if list.accounts.len() >= MAX_ACCOUNTS {
-            return Err(too_many(MAX_ACCOUNTS));
+        for (count, limit) in [
+            (list.accounts.len() + 1, MAX_ACCOUNTS),
+            (account.balances().map_or(0, <[_]>::len), MAX_BALANCES),
+        ] {
+            if count > limit {
+                return Err(error(ErrorKind::TooMany { limit }));
+            }
         }
-        if account
-            .balances
-            .as_ref()
-            .is_some_and(|all| all.len() > MAX_BALANCES)
-        {
-            return Err(too_many(MAX_BALANCES));
+        let mut details = serde_json::to_value(&account)
+            .map_err(|fault| error(ErrorKind::malformed("accounts", fault.to_string())))?;
+        if let Some(details) = details.as_object_mut() {
+            details.retain(|name, _| !["resourceId", "balances", "_links"].contains(&&**name));
         }
         list.accounts.push(ListedAccount {
-            card: account.card,
-            resource,
-            details: account
-                .details
-                .map_err(|fault| bank.malformed("accounts", fault.to_string()))?,
-            identity: account.identity,
-            balances: account.balances,
+            card,
+            resource: resource.to_owned(),
+            details,
+            identity: identity(&account),
+            balances: account.balances().map(<[_]>::to_vec),
             balances_unread: None,
-            links: account.links,
+            links: account.links().cloned(),
         });
     }
     Ok(list)
-}
-
-fn payment(mut account: AccountDetails) -> DecodedAccount {
-    let identity = Identity::of(&account);
-    let (balances, links) = (account.balances.take(), account.links.take());
-    DecodedAccount {
-        card: false,
-        resource: account.resource_id.take(),
-        details: serde_json::to_value(&account),
-        identity,
-        balances,
-        links,
-    }
-}
-
-fn card(mut account: CardAccountDetails) -> DecodedAccount {
-    let identity = Identity::of_card(&account);
-    let (balances, links) = (account.balances.take(), account.links.take());
-    DecodedAccount {
-        card: true,
-        resource: account.resource_id.take(),
-        details: serde_json::to_value(&account),
-        identity,
-        balances,
-        links,
-    }
 }
 
 impl ListedAccount {
@@ -307,12 +273,6 @@ pub(super) struct StoreOutcome {
     pub(super) balances_changed: u64,
 }
 
-/// The accounts of one kind in the copy.
-struct ExistingAccounts {
-    ids: Vec<i64>,
-    known: Vec<identity::KnownAccount>,
-}
-
 impl LocalCopy {
     /// Stores the accounts of one kind that a consent covers, and marks those that are gone.
     pub(super) async fn store_accounts(
@@ -326,7 +286,7 @@ impl LocalCopy {
         let mut stored = StoreOutcome::default();
         let consent = self.consent_digest(consent);
         let mut sql = self.begin().await?;
-        let before = self
+        let (ids, before) = self
             .existing_accounts(&mut sql, connection, card, &consent)
             .await?;
         let given: Vec<Identity> = list
@@ -334,7 +294,7 @@ impl LocalCopy {
             .iter()
             .map(|account| account.identity.clone())
             .collect();
-        let found = match_accounts(&before.known, &given);
+        let found = match_accounts(&before, &given);
         sqlx::query("UPDATE account SET position = -1 WHERE connection = ? AND card = ?")
             .bind(connection)
             .bind(card)
@@ -344,7 +304,7 @@ impl LocalCopy {
         // consent.
         for (account, found) in list.accounts.iter().zip(&found) {
             let resource = self.resource_digest(account.resource());
-            let id = found.and_then(|place| before.ids.get(place).copied());
+            let id = found.and_then(|place| ids.get(place).copied());
             sqlx::query(
                 "UPDATE account SET consent = NULL \
                  WHERE connection = ? AND card = ? AND consent = ? AND resource = ? AND id IS NOT ?",
@@ -359,8 +319,8 @@ impl LocalCopy {
         }
         for (position, (account, found)) in list.accounts.iter().zip(found).enumerate() {
             let known = found.and_then(|place| {
-                let earlier = before.known.get(place)?.identity.numbers();
-                Some((before.ids.get(place).copied()?, earlier.clone()))
+                let earlier = before.get(place)?.identity.numbers();
+                Some((*ids.get(place)?, earlier.clone()))
             });
             stored.new += u64::from(known.is_none());
             let writing = AccountWriter {
@@ -395,6 +355,10 @@ impl LocalCopy {
         self.digester.of("consent", &[consent.as_bytes()])
     }
 
+    fn content_digest(&self, kind: &str, value: &impl Serialize) -> Result<Digest, SyncError> {
+        digest_of(&self.digester, kind, value).map_err(unwritable)
+    }
+
     pub(super) fn resource_digest(&self, resource: &str) -> Digest {
         self.digester.of("resource", &[resource.as_bytes()])
     }
@@ -405,7 +369,7 @@ impl LocalCopy {
         connection: &str,
         card: bool,
         consent: &Digest,
-    ) -> Result<ExistingAccounts, CopyError> {
+    ) -> Result<(Vec<i64>, Vec<KnownAccount>), CopyError> {
         let rows = sqlx::query(
             "SELECT id, consent IS ?1 AS same_consent, gone IS NULL AS listed, details FROM account \
              WHERE connection = ?2 AND card = ?3 ORDER BY id",
@@ -415,22 +379,19 @@ impl LocalCopy {
         .bind(card)
         .fetch_all(&mut **sql)
         .await?;
-        let mut before = ExistingAccounts {
-            ids: Vec::with_capacity(rows.len()),
-            known: Vec::with_capacity(rows.len()),
-        };
-        for row in rows {
-            let id: i64 = row.try_get("id")?;
-            let stored_account: StoredAccount =
-                self.opened(&row, &about_account(id), "account.details")?;
-            before.ids.push(id);
-            before.known.push(identity::KnownAccount {
-                identity: stored_account.identity(card)?,
-                same_consent: row.try_get("same_consent")?,
-                listed: row.try_get("listed")?,
-            });
-        }
-        Ok(before)
+        rows.iter()
+            .map(|row| {
+                let id = row.try_get("id")?;
+                let stored: StoredAccount =
+                    self.opened(row, &about_account(id), "account.details")?;
+                let known = KnownAccount {
+                    identity: stored.identity(card)?,
+                    same_consent: row.try_get("same_consent")?,
+                    listed: row.try_get("listed")?,
+                };
+                Ok((id, known))
+            })
+            .collect()
     }
 
     /// Whether there are accounts of that kind that were on the connection's last list.
@@ -453,14 +414,12 @@ impl LocalCopy {
     ) -> Result<(), SyncError> {
         let AccountKey(id) = account;
         let mut sql = self.begin().await?;
-        let Some(stored_account) = self.stored_account(&mut sql, id).await? else {
+        let stored_account = self.stored_account(&mut sql, id).await?;
+        let Some(stored_account) = stored_account.filter(|it| it.debits() != Some(debits)) else {
             return Ok(());
         };
-        if stored_account.debits() == Some(debits) {
-            return Ok(());
-        }
         let stored_account = stored_account.with_debits(debits);
-        let content = digest_of(&self.digester, "account", &stored_account).map_err(unwritable)?;
+        let content = self.content_digest("account", &stored_account)?;
         sqlx::query("UPDATE account SET details = ?, content = ? WHERE id = ?")
             .bind(self.seal_account(id, &stored_account)?)
             .bind(content.as_slice())
@@ -468,17 +427,6 @@ impl LocalCopy {
             .execute(&mut *sql)
             .await?;
         Ok(sql.commit().await?)
-    }
-
-    async fn stored_debits(
-        &self,
-        sql: &mut WriteTransaction,
-        id: i64,
-    ) -> Result<Option<bool>, SyncError> {
-        Ok(self
-            .stored_account(sql, id)
-            .await?
-            .and_then(|stored_account| stored_account.debits()))
     }
 
     /// The stored account, if there is one.
@@ -618,13 +566,13 @@ impl AccountWriter<'_> {
         if self.account.card
             && is_known
             && stored_account.debits().is_none()
-            && let Some(debits) = self.copy.stored_debits(sql, id).await?
+            && let Some(before) = self.copy.stored_account(sql, id).await?
+            && let Some(debits) = before.debits()
         {
             stored_account = stored_account.with_debits(debits);
         }
         let resource = self.copy.resource_digest(self.account.resource());
-        let content =
-            digest_of(&self.copy.digester, "account", &stored_account).map_err(unwritable)?;
+        let content = self.copy.content_digest("account", &stored_account)?;
         let details = self.copy.seal_account(id, &stored_account)?;
         // What the bank has last reported as new it has reported under the consent of before: the
         // last days are read once more.
@@ -695,7 +643,7 @@ impl LocalCopy {
                 balance.credit_limit_included,
                 balance.reference_date,
             );
-            let content = digest_of(&self.digester, "balance", &content).map_err(unwritable)?;
+            let content = self.content_digest("balance", &content)?;
             let last = sqlx::query(
                 "SELECT at, content FROM balance WHERE account = ? AND slot = ? ORDER BY at DESC LIMIT 1",
             )

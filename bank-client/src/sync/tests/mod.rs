@@ -281,7 +281,7 @@ impl TransactionSource for Bank {
                 .collect();
             if pages.is_empty() {
                 pages.push(Ok(if model.tells == Tells::Nothing {
-                    EntryPage::none()
+                    EntryPage::default()
                 } else {
                     EntryPage {
                         left_out: model.left_out,

@@ -22,36 +22,53 @@ use crate::response::Response;
 /// Deviations of one element, at most: one with more is left out.
 const MAX_IN_ONE_ELEMENT: usize = 100;
 
-/// Reads a part of a document as some type, and tells whether that can be done.
+/// Decoder of a part of a document as some type, for the fault alone.
 pub(crate) type Decode = fn(&Value, Manner) -> Result<(), Fault>;
 
 /// A list of an answer whose elements are read one by one.
 pub(crate) struct ListField {
     /// The names that lead to it.
-    pub(crate) names: &'static [&'static str],
+    names: &'static [&'static str],
     /// The fields of an element that are strict though a type does not require them.
-    pub(crate) strict: fn(&Value) -> &'static [&'static str],
+    strict: fn(&Value) -> &'static [&'static str],
     /// Decoder of an element.
-    pub(crate) decode: Decode,
+    decode: Decode,
+}
+
+impl ListField {
+    /// A list of elements of that type.
+    pub(crate) const fn of<T: DeserializeOwned>(
+        names: &'static [&'static str],
+        strict: fn(&Value) -> &'static [&'static str],
+    ) -> Self {
+        Self {
+            names,
+            strict,
+            decode: as_type::<T>,
+        }
+    }
 }
 
 /// A [`Decode`] of that type.
-pub(crate) fn as_type<T: DeserializeOwned>(value: &Value, manner: Manner) -> Result<(), Fault> {
+fn as_type<T: DeserializeOwned>(value: &Value, manner: Manner) -> Result<(), Fault> {
     part::<T>(value, manner).map(drop)
 }
 
 /// Collector of the deviations of a response while it is decoded.
 pub(crate) struct DecodeNotes<'a> {
     bank: &'a str,
+    /// The currency of the account that the response is about, where it is known.
+    pub(crate) currency: Option<Currency>,
     deviations: Deviations,
     /// Elements that are not there any more: lists, and positions that they had.
     gone: Vec<(String, usize)>,
 }
 
 impl<'a> DecodeNotes<'a> {
-    pub(crate) fn of(bank: &'a str) -> Self {
+    pub(crate) fn new(bank: &'a str, currency: Option<Currency>) -> Self {
         Self {
             bank,
+            currency,
             deviations: Deviations::default(),
             gone: Vec::new(),
         }
@@ -109,34 +126,27 @@ pub(crate) trait ValidateResponse: DeserializeOwned {
     /// against its schema.
     fn to_standard(_document: &mut Value) {}
 
-    /// Looks at what was read. `held` is the currency of the account that it is about, where that
-    /// is known from elsewhere.
-    fn check(
-        &mut self,
-        _currency: Option<Currency>,
-        _notes: &mut DecodeNotes<'_>,
-    ) -> Result<(), Malformed> {
+    /// Validates what was decoded, and records what deviates.
+    fn validate(&mut self, _notes: &mut DecodeNotes<'_>) -> Result<(), Malformed> {
         Ok(())
     }
 }
 
-/// Reads an answer about an account whose currency may be known.
-pub(crate) fn read<T: ValidateResponse>(
+/// Decodes and validates an answer about an account whose currency may be known.
+pub(crate) fn decode<T: ValidateResponse>(
     bank: &str,
     body: &[u8],
     shape: &Shape,
     currency: Option<Currency>,
 ) -> Result<Response<T>, Malformed> {
-    let mut notes = DecodeNotes::of(bank);
-    let mut value = match shape.decode(body) {
-        Ok(value) => value,
-        Err(_) => tolerantly::<T>(body, &mut notes)?,
-    };
-    value.check(currency, &mut notes)?;
+    let mut notes = DecodeNotes::new(bank, currency);
+    let exact = shape.decode::<T>(body);
+    let mut value = exact.or_else(|_| decode_tolerantly(body, &mut notes))?;
+    value.validate(&mut notes)?;
     Ok(Response::new(value, notes.into_deviations()))
 }
 
-fn tolerantly<T: ValidateResponse>(
+fn decode_tolerantly<T: ValidateResponse>(
     body: &[u8],
     notes: &mut DecodeNotes<'_>,
 ) -> Result<T, Malformed> {
@@ -694,7 +704,7 @@ mod tests {
         let body = body.to_string().into_bytes();
         let mut shape = Shape::default();
         shape.see(&body);
-        read("Bank B", &body, &shape, None)
+        decode("Bank B", &body, &shape, None)
     }
 
     /// What was read, and where it deviates and how.
@@ -1225,7 +1235,7 @@ mod tests {
             assert_ne!(body, whole);
             let mut shape = Shape::default();
             shape.see(body.as_bytes());
-            read::<TransactionsResponse>("Bank B", body.as_bytes(), &shape, None).unwrap()
+            decode::<TransactionsResponse>("Bank B", body.as_bytes(), &shape, None).unwrap()
         };
         let amount = r#""amount":"-14.54""#;
         let answer = twice(amount, &format!("{amount},{amount}"));
