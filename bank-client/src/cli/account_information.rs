@@ -15,15 +15,14 @@ use chrono_tz::Tz;
 use futures::future::maybe_done;
 use futures::stream::{BoxStream, Peekable, StreamExt as _, iter, once};
 use shared_types::xs2a::account::{AccountDetails, Balance};
-use shared_types::xs2a::card_account::{CardTransaction, debits_negative};
-use shared_types::xs2a::money::Amount;
+use shared_types::xs2a::card_account::debits_negative;
 use shared_types::xs2a::transaction::Transaction;
 
 use super::arguments::Transactions;
 use super::balance_history::BalanceHistories;
 use super::failure::{Exit, Failure, failure};
 use super::progress::Progress;
-use super::rows::{AccountRow, BalanceRow, TransactionRow};
+use super::rows::{AccountRow, BalanceRow, Displayed, TransactionRow};
 use super::screen::{Format, ListRow, Printer, Screen, note, or_empty};
 use super::targets::Targets;
 use super::totals::RunningTotals;
@@ -218,17 +217,14 @@ pub(super) async fn balances_of(
         let answer = reader.balances(account).await;
         answer.map(|answer| answer.map(|answer| answer.balances))
     };
-    let balances = match outcome {
-        Ok(balances) => {
-            let (balances, deviations) = balances.into_parts();
-            targets.add_deviations(deviations);
-            balances
-        }
+    let (balances, deviations) = match outcome {
+        Ok(balances) => balances.into_parts(),
         Err(error) => {
             targets.failed(member.key(), &error).await;
             return Ok(targets.exit());
         }
     };
+    targets.add_deviations(deviations);
     let debit_accounting = if card {
         debit_accounting(reader, account).await
     } else {
@@ -303,20 +299,14 @@ fn filter(wanted: &Transactions, zone: Tz) -> TransactionFilter {
 }
 
 /// Prints transactions as they arrive, with running totals.
-struct TransactionPrinter<T>
-where
-    TransactionRow<T>: ListRow,
-{
+struct TransactionPrinter<T: Displayed> {
     screen: Screen,
     printer: Printer<TransactionRow<T>>,
     totals: RunningTotals,
     progress: Progress,
 }
 
-impl<T> TransactionPrinter<T>
-where
-    TransactionRow<T>: ListRow,
-{
+impl<T: Displayed> TransactionPrinter<T> {
     fn new(screen: Screen, progress: Progress) -> Self {
         Self {
             screen,
@@ -331,7 +321,6 @@ where
         bank: &str,
         account: &str,
         entry: Entry<T>,
-        amount: impl Fn(&T) -> Amount,
         debit_accounting: Option<bool>,
     ) -> Result<(), Failure> {
         let (booked, transaction) = match entry {
@@ -344,7 +333,7 @@ where
             booked,
             running_total: self
                 .totals
-                .add(debits_negative(amount(&transaction), debit_accounting)),
+                .add(debits_negative(transaction.amount(), debit_accounting)),
             transaction,
             debit_accounting,
         };
@@ -399,10 +388,7 @@ pub(super) async fn transactions(
         let label = one.member.key();
         while let Some(entry) = one.entries.next().await {
             match entry {
-                Ok(read) => {
-                    let amount = |read: &Transaction| read.transaction_amount;
-                    printer.entry(label, &one.account, read, amount, None)?;
-                }
+                Ok(read) => printer.entry(label, &one.account, read, None)?,
                 Err(error) => targets.failed(label, &error).await,
             }
         }
@@ -463,29 +449,23 @@ pub(super) async fn transactions_of(
     let filter = filter(wanted, targets.zone(member.key()));
     if wanted.card {
         let entries = reader.card_transactions(account, &filter);
-        let amount = |read: &CardTransaction| read.transaction_amount;
         let debits = Box::pin(debit_accounting(&reader, account));
-        print_transactions(targets, account, entries, screen, amount, debits).await
+        print_transactions(targets, account, entries, screen, debits).await
     } else {
         let entries = reader.transactions(account, &filter);
-        let amount = |read: &Transaction| read.transaction_amount;
-        print_transactions(targets, account, entries, screen, amount, ready(None)).await
+        print_transactions(targets, account, entries, screen, ready(None)).await
     }
 }
 
 /// Prints entries as they arrive. `debit_accounting` is resolved after the first entry, because its
 /// page may carry the value.
-async fn print_transactions<T>(
+async fn print_transactions<T: Displayed>(
     mut targets: Targets,
     account: &str,
     mut entries: Entries<Result<Entry<T>, Error>>,
     screen: Screen,
-    amount: fn(&T) -> Amount,
     debit_accounting: impl Future<Output = Option<bool>>,
-) -> Result<Exit, Failure>
-where
-    TransactionRow<T>: ListRow,
-{
+) -> Result<Exit, Failure> {
     let label = targets.single()?.key().to_owned();
     let mut printer = TransactionPrinter::new(screen, Progress::of(&targets));
     let mut debit_accounting = pin!(maybe_done(debit_accounting));
@@ -495,7 +475,7 @@ where
                 targets.mark_read(&label);
                 debit_accounting.as_mut().await;
                 let debits = debit_accounting.as_mut().output_mut().copied().flatten();
-                printer.entry(&label, account, entry, amount, debits)?;
+                printer.entry(&label, account, entry, debits)?;
             }
             Err(error) => targets.failed(&label, &error).await,
         }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::connection_store::{Connection, ConnectionStore, diagnose};
 use super::failure::{Diagnostic, Exit, Failure, failure};
-use super::screen::{Column, Field, ListRow, Screen, amount, or_empty, text};
+use super::screen::{Columns, Field, Fields, ListRow, Screen, amount, or_empty, text};
 
 /// A connection with its status.
 #[derive(Debug, Serialize)]
@@ -55,52 +55,42 @@ fn reads_left_text(reads: &UnattendedReads) -> String {
 }
 
 impl ListRow for ConsentRow {
-    const COLUMNS: &'static [Column] = &[
-        text("bank"),
-        text("connection"),
-        amount("days left"),
-        text("consent").optional(),
-        amount("unattended reads left").optional(),
-        text("id").optional(),
+    const COLUMNS: Columns<Self> = &[
+        (text("bank"), |row| row.bank.clone()),
+        (text("connection"), |row| row.status.clone()),
+        (amount("days left"), |row| or_empty(row.days_left.as_ref())),
+        (text("consent").optional(), |row| {
+            or_empty(row.consent.as_ref())
+        }),
+        (amount("unattended reads left").optional(), |row| {
+            row.unattended.clone()
+        }),
+        (text("id").optional(), |row| row.connection.clone()),
     ];
-    const FIELDS: &'static [&'static str] = &[
-        "bank",
-        "connection",
-        "consent",
-        "serving",
-        "status",
-        "valid_until",
-        "days_left",
-        "reads_left_today",
-        "reads_per_day",
-        "reads_left_until",
+    const FIELDS: Fields<Self> = &[
+        ("bank", |row| Field::untrusted(&row.bank)),
+        ("connection", |row| Field::trusted(&row.connection)),
+        ("consent", |row| {
+            Field::Untrusted(or_empty(row.consent.as_ref()))
+        }),
+        ("serving", |row| Field::trusted(row.serving)),
+        ("status", |row| Field::trusted(&row.status)),
+        ("valid_until", |row| {
+            Field::Trusted(or_empty(row.valid_until.as_ref()))
+        }),
+        ("days_left", |row| {
+            Field::Trusted(or_empty(row.days_left.as_ref()))
+        }),
+        ("reads_left_today", |row| {
+            Field::Trusted(or_empty(row.reads_left_today.as_ref()))
+        }),
+        ("reads_per_day", |row| {
+            Field::Trusted(or_empty(row.reads_per_day.as_ref()))
+        }),
+        ("reads_left_until", |row| {
+            Field::Trusted(or_empty(row.reads_left_until.as_ref()))
+        }),
     ];
-
-    fn row(&self) -> Vec<String> {
-        vec![
-            self.bank.clone(),
-            self.status.clone(),
-            or_empty(self.days_left.as_ref()),
-            or_empty(self.consent.as_ref()),
-            self.unattended.clone(),
-            self.connection.clone(),
-        ]
-    }
-
-    fn fields(&self) -> Vec<Field> {
-        vec![
-            Field::Untrusted(self.bank.clone()),
-            Field::Trusted(self.connection.clone()),
-            Field::untrusted(self.consent.as_ref()),
-            Field::Trusted(self.serving.to_string()),
-            Field::Trusted(self.status.clone()),
-            Field::trusted(self.valid_until.as_ref()),
-            Field::trusted(self.days_left.as_ref()),
-            Field::trusted(self.reads_left_today.as_ref()),
-            Field::trusted(self.reads_per_day.as_ref()),
-            Field::trusted(self.reads_left_until.as_ref()),
-        ]
-    }
 }
 
 /// Lists all connections.

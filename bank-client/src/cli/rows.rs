@@ -8,74 +8,53 @@ use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction, debi
 use shared_types::xs2a::money::Amount;
 use shared_types::xs2a::transaction::Transaction;
 
-use super::screen::{Column, Field, ListRow, amount, or_empty, text};
+use super::screen::{Columns, Field, Fields, ListRow, amount, or_empty, text};
 
 /// A bank of the directory.
 #[derive(Debug, Serialize)]
-pub(super) struct BankRow<'a> {
-    id: &'a str,
-    name: &'a str,
+pub(super) struct BankRow {
+    id: String,
+    name: String,
     bic: Option<String>,
-    country: &'a str,
-    bank_codes: &'a [String],
-    url: &'a str,
-    organisation: &'a str,
+    country: String,
+    bank_codes: Vec<String>,
+    url: String,
+    organisation: String,
 }
 
-impl<'a> From<&'a BankEntry> for BankRow<'a> {
-    fn from(entry: &'a BankEntry) -> Self {
+impl From<&BankEntry> for BankRow {
+    fn from(entry: &BankEntry) -> Self {
         Self {
-            id: entry.id.as_str(),
-            name: &entry.name,
+            id: entry.id.to_string(),
+            name: entry.name.clone(),
             bic: entry.bic.as_ref().map(ToString::to_string),
-            country: &entry.country,
-            bank_codes: &entry.bank_codes,
-            url: &entry.url,
-            organisation: entry.organisation.as_str(),
+            country: entry.country.clone(),
+            bank_codes: entry.bank_codes.clone(),
+            url: entry.url.clone(),
+            organisation: entry.organisation.to_string(),
         }
     }
 }
 
-impl ListRow for BankRow<'_> {
-    const COLUMNS: &'static [Column] = &[
-        text("id"),
-        text("name"),
-        text("BIC").optional(),
-        text("country").optional(),
-        text("address").optional(),
+impl ListRow for BankRow {
+    const COLUMNS: Columns<Self> = &[
+        (text("id"), |bank| bank.id.clone()),
+        (text("name"), |bank| bank.name.clone()),
+        (text("BIC").optional(), |bank| or_empty(bank.bic.as_ref())),
+        (text("country").optional(), |bank| bank.country.clone()),
+        (text("address").optional(), |bank| bank.url.clone()),
     ];
-    const FIELDS: &'static [&'static str] = &[
-        "id",
-        "name",
-        "bic",
-        "country",
-        "bank_codes",
-        "url",
-        "organisation",
+    const FIELDS: Fields<Self> = &[
+        ("id", |bank| Field::trusted(&bank.id)),
+        ("name", |bank| Field::untrusted(&bank.name)),
+        ("bic", |bank| Field::Trusted(or_empty(bank.bic.as_ref()))),
+        ("country", |bank| Field::trusted(&bank.country)),
+        ("bank_codes", |bank| {
+            Field::Trusted(bank.bank_codes.join(" "))
+        }),
+        ("url", |bank| Field::trusted(&bank.url)),
+        ("organisation", |bank| Field::trusted(&bank.organisation)),
     ];
-
-    fn row(&self) -> Vec<String> {
-        vec![
-            self.id.to_owned(),
-            self.name.to_owned(),
-            or_empty(self.bic.as_ref()),
-            self.country.to_owned(),
-            self.url.to_owned(),
-        ]
-    }
-
-    fn fields(&self) -> Vec<Field> {
-        let own = |text: &str| Field::Trusted(text.to_owned());
-        vec![
-            own(self.id),
-            Field::Untrusted(self.name.to_owned()),
-            Field::trusted(self.bic.as_ref()),
-            own(self.country),
-            Field::Trusted(self.bank_codes.join(" ")),
-            own(self.url),
-            own(self.organisation),
-        ]
-    }
 }
 
 /// An account and its bank.
@@ -87,89 +66,71 @@ pub(super) struct AccountRow<T> {
 }
 
 impl ListRow for AccountRow<AccountDetails> {
-    const COLUMNS: &'static [Column] = &[
-        text("bank"),
-        text("id").optional(),
-        text("IBAN"),
-        text("name").optional(),
-        text("currency").optional(),
-        amount("balances"),
+    const COLUMNS: Columns<Self> = &[
+        (text("bank"), |row| row.bank.clone()),
+        (text("id").optional(), |row| {
+            or_empty(row.account.resource_id.as_ref())
+        }),
+        (text("IBAN"), |row| or_empty(row.account.iban.as_ref())),
+        (text("name").optional(), |row| {
+            or_empty(row.account.name.as_ref())
+        }),
+        (text("currency").optional(), |row| {
+            row.account.currency.to_string()
+        }),
+        (amount("balances"), |row| {
+            in_lines(row.account.balances.as_deref(), None)
+        }),
     ];
-    const FIELDS: &'static [&'static str] = &["bank", "id", "iban", "name", "currency", "json"];
-
-    fn row(&self) -> Vec<String> {
-        let account = &self.account;
-        vec![
-            self.bank.clone(),
-            or_empty(account.resource_id.as_ref()),
-            or_empty(account.iban.as_ref()),
-            or_empty(account.name.as_ref()),
-            account.currency.to_string(),
-            in_lines(account.balances.as_deref(), None),
-        ]
-    }
-
-    fn fields(&self) -> Vec<Field> {
-        let account = &self.account;
-        vec![
-            Field::Untrusted(self.bank.clone()),
-            Field::untrusted(account.resource_id.as_ref()),
-            Field::trusted(account.iban.as_ref()),
-            Field::untrusted(account.name.as_ref()),
-            Field::Trusted(account.currency.to_string()),
-            Field::Json,
-        ]
-    }
+    const FIELDS: Fields<Self> = &[
+        ("bank", |row| Field::untrusted(&row.bank)),
+        ("id", |row| {
+            Field::Untrusted(or_empty(row.account.resource_id.as_ref()))
+        }),
+        ("iban", |row| {
+            Field::Trusted(or_empty(row.account.iban.as_ref()))
+        }),
+        ("name", |row| {
+            Field::Untrusted(or_empty(row.account.name.as_ref()))
+        }),
+        ("currency", |row| Field::trusted(row.account.currency)),
+        ("json", |_| Field::Json),
+    ];
 }
 
 impl ListRow for AccountRow<CardAccountDetails> {
-    const COLUMNS: &'static [Column] = &[
-        text("bank"),
-        text("id").optional(),
-        text("card"),
-        text("name").optional(),
-        amount("limit").optional(),
-        amount("balances"),
+    const COLUMNS: Columns<Self> = &[
+        (text("bank"), |row| row.bank.clone()),
+        (text("id").optional(), |row| {
+            or_empty(row.account.resource_id.as_ref())
+        }),
+        (text("card"), |row| row.account.masked_pan.to_string()),
+        (text("name").optional(), |row| {
+            or_empty(row.account.name.as_ref())
+        }),
+        (amount("limit").optional(), |row| {
+            or_empty(row.account.credit_limit.as_ref())
+        }),
+        (amount("balances"), |AccountRow { account, .. }| {
+            in_lines(account.balances.as_deref(), account.debit_accounting)
+        }),
     ];
-    const FIELDS: &'static [&'static str] = &[
-        "bank",
-        "id",
-        "card",
-        "name",
-        "currency",
-        "credit_limit",
-        "json",
+    const FIELDS: Fields<Self> = &[
+        ("bank", |row| Field::untrusted(&row.bank)),
+        ("id", |row| {
+            Field::Untrusted(or_empty(row.account.resource_id.as_ref()))
+        }),
+        ("card", |row| Field::untrusted(&row.account.masked_pan)),
+        ("name", |row| {
+            Field::Untrusted(or_empty(row.account.name.as_ref()))
+        }),
+        ("currency", |row| Field::trusted(row.account.currency)),
+        ("credit_limit", |row| {
+            let limit = row.account.credit_limit.map(|limit| limit.value());
+            Field::Trusted(or_empty(limit.as_ref()))
+        }),
+        ("json", |_| Field::Json),
     ];
-
-    fn row(&self) -> Vec<String> {
-        let account = &self.account;
-        vec![
-            self.bank.clone(),
-            or_empty(account.resource_id.as_ref()),
-            account.masked_pan.to_string(),
-            or_empty(account.name.as_ref()),
-            or_empty(account.credit_limit.as_ref()),
-            in_lines(account.balances.as_deref(), account.debit_accounting),
-        ]
-    }
-
-    fn fields(&self) -> Vec<Field> {
-        let account = &self.account;
-        vec![
-            Field::Untrusted(self.bank.clone()),
-            Field::untrusted(account.resource_id.as_ref()),
-            Field::Untrusted(account.masked_pan.to_string()),
-            Field::untrusted(account.name.as_ref()),
-            Field::Trusted(account.currency.to_string()),
-            Field::Trusted(
-                account
-                    .credit_limit
-                    .map(|limit| limit.value().to_string())
-                    .unwrap_or_default(),
-            ),
-            Field::Json,
-        ]
-    }
 }
 
 /// The newest balance of each type, one per line.
@@ -199,41 +160,27 @@ pub(super) struct BalanceRow {
 }
 
 impl ListRow for BalanceRow {
-    const COLUMNS: &'static [Column] = &[
-        text("bank"),
-        text("account"),
-        text("balance"),
-        amount("amount"),
-        text("as of").optional(),
-        text("history").optional(),
+    const COLUMNS: Columns<Self> = &[
+        (text("bank"), |row| row.bank.clone()),
+        (text("account"), |row| short(&row.account)),
+        (text("balance"), |row| row.balance.balance_type.to_string()),
+        (amount("amount"), |row| row.amount().to_string()),
+        (text("as of").optional(), |row| {
+            or_empty(row.balance.reference_date.as_ref())
+        }),
+        (text("history").optional(), |row| row.history.clone()),
     ];
-    const FIELDS: &'static [&'static str] = &[
-        "bank", "account", "balance", "amount", "currency", "as_of", "json",
+    const FIELDS: Fields<Self> = &[
+        ("bank", |row| Field::untrusted(&row.bank)),
+        ("account", |row| Field::untrusted(&row.account)),
+        ("balance", |row| Field::trusted(&row.balance.balance_type)),
+        ("amount", |row| Field::trusted(row.amount().value())),
+        ("currency", |row| Field::trusted(row.amount().currency())),
+        ("as_of", |row| {
+            Field::Trusted(or_empty(row.balance.reference_date.as_ref()))
+        }),
+        ("json", |_| Field::Json),
     ];
-
-    fn row(&self) -> Vec<String> {
-        vec![
-            self.bank.clone(),
-            short(&self.account),
-            self.balance.balance_type.to_string(),
-            self.amount().to_string(),
-            or_empty(self.balance.reference_date.as_ref()),
-            self.history.clone(),
-        ]
-    }
-
-    fn fields(&self) -> Vec<Field> {
-        let amount = self.amount();
-        vec![
-            Field::Untrusted(self.bank.clone()),
-            Field::Untrusted(self.account.clone()),
-            Field::Trusted(self.balance.balance_type.to_string()),
-            Field::Trusted(amount.value().to_string()),
-            Field::Trusted(amount.currency().to_string()),
-            Field::trusted(self.balance.reference_date.as_ref()),
-            Field::Json,
-        ]
-    }
 }
 
 impl BalanceRow {
@@ -266,57 +213,163 @@ fn as_text<S: serde::Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok
     serializer.collect_str(value)
 }
 
-/// The displayed properties that both kinds of transaction share.
-struct Shown {
-    date: String,
-    value_date: String,
-    id: String,
+/// Displayed properties of a transaction of either kind of account.
+pub(super) trait Displayed: Serialize + 'static {
+    /// The column beside the date.
+    const COUNTERPARTY: &'static str;
+    /// The field behind the other party.
+    const DETAIL: &'static str;
+
+    fn date(&self) -> String;
+    fn value_date(&self) -> String;
+    fn id(&self) -> String;
+    fn counterparty_cell(&self, debit_accounting: Option<bool>) -> String;
     /// The other party.
-    with: String,
-    /// The other party's account number.
-    with_account: String,
-    /// The amount in the currency of the purchase, for a card transaction.
-    abroad: String,
-    what: String,
-    /// Negative for a debit.
-    amount: Amount,
+    fn name(&self) -> String;
+    fn detail(&self, debit_accounting: Option<bool>) -> Field;
+    fn description(&self) -> String;
+    fn amount(&self) -> Amount;
 }
 
-fn of_account(transaction: &Transaction) -> Shown {
-    let date = transaction
-        .booking_date
-        .as_ref()
-        .or(transaction.value_date.as_ref());
-    let counterparty = transaction.counterparty();
-    Shown {
-        date: or_empty(date),
-        value_date: or_empty(transaction.value_date.as_ref()),
-        id: or_empty(transaction.transaction_id.as_ref()),
-        with: or_empty(counterparty.name.as_ref()),
-        with_account: or_empty(counterparty.account),
-        abroad: String::new(),
-        what: or_empty(transaction.remittance_text().as_ref()),
-        amount: transaction.transaction_amount,
+impl Displayed for Transaction {
+    const COUNTERPARTY: &'static str = "with";
+    const DETAIL: &'static str = "with_account";
+
+    fn date(&self) -> String {
+        or_empty(self.booking_date.as_ref().or(self.value_date.as_ref()))
+    }
+
+    fn value_date(&self) -> String {
+        or_empty(self.value_date.as_ref())
+    }
+
+    fn id(&self) -> String {
+        or_empty(self.transaction_id.as_ref())
+    }
+
+    fn counterparty_cell(&self, _: Option<bool>) -> String {
+        let counterparty = self.counterparty();
+        let name = or_empty(counterparty.name.as_ref());
+        if name.is_empty() {
+            return or_empty(counterparty.account);
+        }
+        name
+    }
+
+    fn name(&self) -> String {
+        or_empty(self.counterparty().name.as_ref())
+    }
+
+    fn detail(&self, _: Option<bool>) -> Field {
+        Field::Untrusted(or_empty(self.counterparty().account))
+    }
+
+    fn description(&self) -> String {
+        or_empty(self.remittance_text().as_ref())
+    }
+
+    fn amount(&self) -> Amount {
+        self.transaction_amount
     }
 }
 
-fn of_card(transaction: &CardTransaction, debit_accounting: Option<bool>) -> Shown {
-    let date = transaction
-        .booking_date
-        .as_ref()
-        .or(transaction.transaction_date.as_ref());
-    let original = transaction.original_amount;
-    let original = original.map(|amount| debits_negative(amount, debit_accounting));
-    Shown {
-        date: or_empty(date),
-        value_date: or_empty(transaction.value_date.as_ref()),
-        id: or_empty(transaction.card_transaction_id.as_ref()),
-        with: or_empty(transaction.card_acceptor_name.as_ref()),
-        with_account: String::new(),
-        abroad: or_empty(original.as_ref()),
-        what: or_empty(transaction.description().as_ref()),
-        amount: debits_negative(transaction.transaction_amount, debit_accounting),
+/// For a card transaction, the amount in the currency of the purchase stands beside the date.
+impl Displayed for CardTransaction {
+    const COUNTERPARTY: &'static str = "abroad";
+    const DETAIL: &'static str = "original_amount";
+
+    fn date(&self) -> String {
+        or_empty(
+            self.booking_date
+                .as_ref()
+                .or(self.transaction_date.as_ref()),
+        )
     }
+
+    fn value_date(&self) -> String {
+        or_empty(self.value_date.as_ref())
+    }
+
+    fn id(&self) -> String {
+        or_empty(self.card_transaction_id.as_ref())
+    }
+
+    fn counterparty_cell(&self, debit_accounting: Option<bool>) -> String {
+        let original = self.original_amount;
+        let original = original.map(|amount| debits_negative(amount, debit_accounting));
+        or_empty(original.as_ref())
+    }
+
+    fn name(&self) -> String {
+        or_empty(self.card_acceptor_name.as_ref())
+    }
+
+    fn detail(&self, debit_accounting: Option<bool>) -> Field {
+        Field::Trusted(self.counterparty_cell(debit_accounting))
+    }
+
+    fn description(&self) -> String {
+        or_empty(self.description().as_ref())
+    }
+
+    fn amount(&self) -> Amount {
+        self.transaction_amount
+    }
+}
+
+impl<T: Displayed> TransactionRow<T> {
+    /// The amount, negative for a debit.
+    fn amount(&self) -> Amount {
+        debits_negative(self.transaction.amount(), self.debit_accounting)
+    }
+
+    fn date_cell(&self) -> String {
+        let pending = if self.booked { "" } else { " pending" };
+        self.transaction.date() + pending
+    }
+
+    fn total_cell(&self) -> String {
+        format!("{} {}", self.running_total, self.amount().currency())
+    }
+
+    fn status(&self) -> &'static str {
+        if self.booked { "booked" } else { "pending" }
+    }
+}
+
+impl<T: Displayed> ListRow for TransactionRow<T> {
+    const COLUMNS: Columns<Self> = &[
+        (text("bank"), |row| row.bank.clone()),
+        (text("account"), |row| short(&row.account)),
+        (text("date"), Self::date_cell),
+        (text(T::COUNTERPARTY), |row| {
+            row.transaction.counterparty_cell(row.debit_accounting)
+        }),
+        (text("what").optional(), |row| row.transaction.description()),
+        (amount("amount"), |row| row.amount().to_string()),
+        (amount("total so far").optional(), Self::total_cell),
+    ];
+    const FIELDS: Fields<Self> = &[
+        ("bank", |row| Field::untrusted(&row.bank)),
+        ("account", |row| Field::untrusted(&row.account)),
+        ("status", |row| Field::trusted(row.status())),
+        ("date", |row| Field::Trusted(row.transaction.date())),
+        ("id", |row| Field::Untrusted(row.transaction.id())),
+        ("with", |row| Field::Untrusted(row.transaction.name())),
+        (T::DETAIL, |row| {
+            row.transaction.detail(row.debit_accounting)
+        }),
+        ("what", |row| {
+            Field::Untrusted(row.transaction.description())
+        }),
+        ("amount", |row| Field::trusted(row.amount().value())),
+        ("currency", |row| Field::trusted(row.amount().currency())),
+        ("running_total", |row| Field::trusted(row.running_total)),
+        ("value_date", |row| {
+            Field::Trusted(row.transaction.value_date())
+        }),
+        ("json", |_| Field::Json),
+    ];
 }
 
 /// Shortens an account number for a table: first and last four characters, and any suffix.
@@ -332,129 +385,6 @@ fn short(account: &str) -> String {
             short + rest
         }
         _ => account.to_owned(),
-    }
-}
-
-const TRANSACTION_FIELDS: &[&str] = &[
-    "bank",
-    "account",
-    "status",
-    "date",
-    "id",
-    "with",
-    "with_account",
-    "what",
-    "amount",
-    "currency",
-    "running_total",
-    "value_date",
-    "json",
-];
-
-const CARD_TRANSACTION_FIELDS: &[&str] = &[
-    "bank",
-    "account",
-    "status",
-    "date",
-    "id",
-    "with",
-    "original_amount",
-    "what",
-    "amount",
-    "currency",
-    "running_total",
-    "value_date",
-    "json",
-];
-
-impl<T> TransactionRow<T> {
-    /// The table cells, with `with` in the column for the other party.
-    fn cells(&self, with: String, shown: Shown) -> Vec<String> {
-        let date = if self.booked {
-            shown.date
-        } else {
-            format!("{} pending", shown.date)
-        };
-        let total = format!("{} {}", self.running_total, shown.amount.currency());
-        vec![
-            self.bank.clone(),
-            short(&self.account),
-            date,
-            with,
-            shown.what,
-            shown.amount.to_string(),
-            total,
-        ]
-    }
-
-    /// The CSV fields, with `after` behind the other party.
-    fn values(&self, after: Field, shown: Shown) -> Vec<Field> {
-        vec![
-            Field::Untrusted(self.bank.clone()),
-            Field::Untrusted(self.account.clone()),
-            Field::Trusted(if self.booked { "booked" } else { "pending" }.to_owned()),
-            Field::Trusted(shown.date),
-            Field::Untrusted(shown.id),
-            Field::Untrusted(shown.with),
-            after,
-            Field::Untrusted(shown.what),
-            Field::Trusted(shown.amount.value().to_string()),
-            Field::Trusted(shown.amount.currency().to_string()),
-            Field::Trusted(self.running_total.to_string()),
-            Field::Trusted(shown.value_date),
-            Field::Json,
-        ]
-    }
-}
-
-impl ListRow for TransactionRow<Transaction> {
-    const COLUMNS: &'static [Column] = &[
-        text("bank"),
-        text("account"),
-        text("date"),
-        text("with"),
-        text("what").optional(),
-        amount("amount"),
-        amount("total so far").optional(),
-    ];
-    const FIELDS: &'static [&'static str] = TRANSACTION_FIELDS;
-
-    fn row(&self) -> Vec<String> {
-        let shown = of_account(&self.transaction);
-        let with = if shown.with.is_empty() {
-            &shown.with_account
-        } else {
-            &shown.with
-        };
-        self.cells(with.clone(), shown)
-    }
-
-    fn fields(&self) -> Vec<Field> {
-        let shown = of_account(&self.transaction);
-        self.values(Field::Untrusted(shown.with_account.clone()), shown)
-    }
-}
-
-impl ListRow for TransactionRow<CardTransaction> {
-    const COLUMNS: &'static [Column] = &[
-        text("bank"),
-        text("account"),
-        text("date"),
-        text("abroad"),
-        text("what").optional(),
-        amount("amount"),
-        amount("total so far").optional(),
-    ];
-    const FIELDS: &'static [&'static str] = CARD_TRANSACTION_FIELDS;
-
-    fn row(&self) -> Vec<String> {
-        let shown = of_card(&self.transaction, self.debit_accounting);
-        self.cells(shown.abroad.clone(), shown)
-    }
-
-    fn fields(&self) -> Vec<Field> {
-        let shown = of_card(&self.transaction, self.debit_accounting);
-        self.values(Field::Trusted(shown.abroad.clone()), shown)
     }
 }
 

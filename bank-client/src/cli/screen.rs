@@ -42,18 +42,16 @@ pub(super) struct Screen {
     width: Option<u16>,
 }
 
+/// Columns of a table, each with the cell of a row. The printer escapes control characters.
+pub(super) type Columns<L> = &'static [(Column, fn(&L) -> String)];
+
+/// Columns of CSV, each with the field of a record.
+pub(super) type Fields<L> = &'static [(&'static str, fn(&L) -> Field)];
+
 /// An item of a list, printable as a table row, a CSV record or JSON.
-pub(super) trait ListRow: Serialize {
-    /// The columns of a table.
-    const COLUMNS: &'static [Column];
-    /// The columns of CSV.
-    const FIELDS: &'static [&'static str];
-
-    /// A row of a table, a cell for each column. The printer escapes control characters.
-    fn row(&self) -> Vec<String>;
-
-    /// A record of CSV, a field for each column. Amounts and the like are [`Field::Trusted`].
-    fn fields(&self) -> Vec<Field>;
+pub(super) trait ListRow: Serialize + Sized + 'static {
+    const COLUMNS: Columns<Self>;
+    const FIELDS: Fields<Self>;
 }
 
 /// A column of a table.
@@ -94,19 +92,19 @@ pub(super) const fn amount(name: &'static str) -> Column {
 pub(super) enum Field {
     /// Text from a bank.
     Untrusted(String),
-    /// Our own text, or a validated value.
+    /// Our own text, or a validated value: amounts and the like.
     Trusted(String),
     /// The whole item as JSON, as `--json` prints it.
     Json,
 }
 
 impl Field {
-    pub(super) fn untrusted<T: ToString>(value: Option<&T>) -> Self {
-        Self::Untrusted(or_empty(value))
+    pub(super) fn untrusted(value: impl ToString) -> Self {
+        Self::Untrusted(value.to_string())
     }
 
-    pub(super) fn trusted<T: ToString>(value: Option<&T>) -> Self {
-        Self::Trusted(or_empty(value))
+    pub(super) fn trusted(value: impl ToString) -> Self {
+        Self::Trusted(value.to_string())
     }
 }
 
@@ -390,7 +388,7 @@ impl<L: ListRow> Printer<L> {
                 if self.printed == 0 {
                     self.header()?;
                 }
-                let fields = item.fields().into_iter().map(|field| match field {
+                let fields = L::FIELDS.iter().map(|(_, field)| match field(item) {
                     Field::Untrusted(text) => Ok(escape_formulas(&text)),
                     Field::Trusted(text) => Ok(plain(&text)),
                     Field::Json => {
@@ -398,10 +396,11 @@ impl<L: ListRow> Printer<L> {
                     }
                 });
                 let fields: Result<Vec<_>, _> = fields.collect();
-                record(&mut self.out, fields.map_err(not_json)?.into_iter())?;
+                record(&mut self.out, fields.map_err(not_json)?)?;
             }
             Format::Table => {
-                self.rows.push(item.row());
+                let cells = L::COLUMNS.iter().map(|(_, cell)| cell(item));
+                self.rows.push(cells.collect());
                 if self.rows.len() >= ROWS {
                     self.table()?;
                 }
@@ -436,21 +435,20 @@ impl<L: ListRow> Printer<L> {
     }
 
     fn header(&mut self) -> io::Result<()> {
-        record(
-            &mut self.out,
-            L::FIELDS.iter().map(|name| (*name).to_owned()),
-        )
+        record(&mut self.out, L::FIELDS.iter().map(|(name, _)| *name))
     }
 
     fn table(&mut self) -> io::Result<()> {
-        let table = self
-            .screen
-            .table(L::COLUMNS, std::mem::take(&mut self.rows));
+        let columns: Vec<Column> = L::COLUMNS.iter().map(|(column, _)| *column).collect();
+        let table = self.screen.table(&columns, std::mem::take(&mut self.rows));
         writeln!(self.out, "{table}")
     }
 }
 
-fn record(out: &mut impl Write, fields: impl Iterator<Item = String>) -> io::Result<()> {
+fn record<F: AsRef<[u8]>>(
+    out: &mut impl Write,
+    fields: impl IntoIterator<Item = F>,
+) -> io::Result<()> {
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
         .from_writer(out);

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::account_information::finish;
 use super::failure::{Diagnostic, Exit, Failure, failure};
 use super::progress::Progress;
-use super::screen::{Column, Field, ListRow, Screen, amount, note, text};
+use super::screen::{Columns, Field, Fields, ListRow, Screen, amount, note, text};
 use super::targets::Targets;
 
 /// The result of synchronising one connection.
@@ -35,47 +35,33 @@ struct SyncRow {
 }
 
 impl ListRow for SyncRow {
-    const COLUMNS: &'static [Column] = &[
-        text("bank"),
-        amount("accounts"),
-        amount("new"),
-        amount("changed"),
-        amount("removed"),
-        text("complete"),
+    const COLUMNS: Columns<Self> = &[
+        (text("bank"), |row| row.bank.clone()),
+        (amount("accounts"), |row| row.accounts.to_string()),
+        (amount("new"), |row| row.new.to_string()),
+        (amount("changed"), |row| row.changed.to_string()),
+        (amount("removed"), |row| row.removed.to_string()),
+        (text("complete"), |row| row.complete().to_owned()),
     ];
-    const FIELDS: &'static [&'static str] = &[
-        "bank",
-        "accounts",
-        "new",
-        "changed",
-        "removed",
-        "complete",
-        "balances_not_read",
-        "not_opened",
+    const FIELDS: Fields<Self> = &[
+        ("bank", |row| Field::trusted(&row.bank)),
+        ("accounts", |row| Field::trusted(row.accounts)),
+        ("new", |row| Field::trusted(row.new)),
+        ("changed", |row| Field::trusted(row.changed)),
+        ("removed", |row| Field::trusted(row.removed)),
+        ("complete", |row| Field::trusted(row.complete())),
+        ("balances_not_read", |row| {
+            Field::trusted(row.balances_not_read)
+        }),
+        ("not_opened", |row| Field::trusted(row.not_opened)),
     ];
-
-    fn row(&self) -> Vec<String> {
-        vec![
-            self.bank.clone(),
-            self.accounts.to_string(),
-            self.new.to_string(),
-            self.changed.to_string(),
-            self.removed.to_string(),
-            if self.complete { "yes" } else { "no" }.to_owned(),
-        ]
-    }
-
-    fn fields(&self) -> Vec<Field> {
-        let counts = [self.balances_not_read, self.not_opened].map(|count| count.to_string());
-        self.row()
-            .into_iter()
-            .chain(counts)
-            .map(Field::Trusted)
-            .collect()
-    }
 }
 
 impl SyncRow {
+    const fn complete(&self) -> &'static str {
+        if self.complete { "yes" } else { "no" }
+    }
+
     fn of(bank: &str, report: &Report) -> Self {
         Self {
             bank: bank.to_owned(),
