@@ -87,11 +87,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let manager = manager.build();
 
     for connection in manager.connections().await? {
-        println!(
-            "{}: the connection {}",
-            connection.bank, connection.standing
-        );
-        if !connection.standing.is_serving() {
+        println!("{}: the connection {}", connection.bank, connection.status);
+        if !connection.status.is_serving() {
             continue;
         }
         let read = manager.read(&connection.id, Attendance::Unattended, |under| async move {

@@ -79,17 +79,17 @@ async fn run() -> Result<(), Box<dyn Error>> {
         tell(&approval);
         approval.connection
     };
-    let standing = decided(&manager, &id).await?;
-    println!("The connection {standing}.");
-    if !standing.is_serving() {
+    let status = decided(&manager, &id).await?;
+    println!("The connection {status}.");
+    if !status.is_serving() {
         return Ok(manager.disconnect(&id).await?);
     }
     read(&manager, &id).await?;
 
     println!("Renewing it: what there is serves until the new consent is approved.");
     tell(&manager.renew(&id, DEVICE, &ApprovalOptions::new()).await?);
-    let standing = decided(&manager, &id).await?;
-    println!("The connection {standing}.");
+    let status = decided(&manager, &id).await?;
+    println!("The connection {status}.");
     read(&manager, &id).await?;
 
     manager.disconnect(&id).await?;
@@ -134,9 +134,9 @@ async fn decided(
     id: &ConnectionId,
 ) -> Result<ConnectionStatus, Box<dyn Error>> {
     loop {
-        let standing = manager.follow(id).await?;
-        if standing != ConnectionStatus::Waiting && standing.renewal() != Some(Renewal::Waiting) {
-            return Ok(standing);
+        let status = manager.follow(id).await?;
+        if status != ConnectionStatus::Waiting && status.renewal() != Some(Renewal::Waiting) {
+            return Ok(status);
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
     }

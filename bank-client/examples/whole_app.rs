@@ -109,7 +109,9 @@ async fn ask(manager: &ConsentManager, sources: &[Source]) -> Result<(), Box<dyn
                 .for_each(|account| totals.add_account(account)),
             Err(error) => {
                 // Where it is the consent that has ended, the connection learns of it.
-                let verdict = manager.note(&answer.member.parse()?, &error).await?;
+                let verdict = manager
+                    .handle_error(&answer.member.parse()?, &error)
+                    .await?;
                 println!("{error}; {verdict:?}");
             }
         }
@@ -142,7 +144,7 @@ async fn keep(
             }
         };
         for error in report.bank_errors() {
-            manager.note(&source.id, error).await?;
+            manager.handle_error(&source.id, error).await?;
         }
         let accounts = copy.accounts(&source.id.to_string()).await?;
         println!(

@@ -51,6 +51,7 @@ use std::fmt;
 
 use reqwest::Method;
 use reqwest::header::HeaderMap;
+use serde::{Deserialize, Serialize};
 use shared_types::xs2a::authorisation::{
     AuthenticationObject, AuthorisationList, AuthorisationStarted, AuthorisationUpdated,
     ChallengeData, PsuData, ScaApproach, ScaStatus, ScaStatusResponse, Secret, UpdatePsuData,
@@ -68,7 +69,8 @@ use crate::transport::{Request, json_body};
 
 /// How the customer is to approve: what we know of her, and what we would like. A bank need not
 /// follow.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[must_use]
 pub struct ApprovalOptions {
     pub(crate) psu_id: Option<String>,
     pub(crate) return_to: Option<String>,
@@ -92,41 +94,35 @@ impl fmt::Debug for ApprovalOptions {
 
 impl ApprovalOptions {
     /// Nothing known, nothing preferred.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// With what the customer logs in at the bank (`PSU-ID`).
-    #[must_use]
     pub fn psu_id(mut self, id: impl Into<String>) -> Self {
         self.psu_id = Some(id.into());
         self
     }
 
     /// Return address for the customer's browser (`TPP-Redirect-URI`).
-    #[must_use]
     pub fn return_to(mut self, url: impl Into<String>) -> Self {
         self.return_to = Some(url.into());
         self
     }
 
     /// Return address after a failed approval (`TPP-Nok-Redirect-URI`).
-    #[must_use]
     pub fn return_to_if_refused(mut self, url: impl Into<String>) -> Self {
         self.return_to_if_refused = Some(url.into());
         self
     }
 
     /// The way we would like best (`TPP-Redirect-Preferred`, `TPP-Decoupled-Preferred`).
-    #[must_use]
     pub fn prefer(mut self, approach: ScaApproach) -> Self {
         self.preferred = Some(approach);
         self
     }
 
     /// We start the authorisation ourselves, later (`TPP-Explicit-Authorisation-Preferred`).
-    #[must_use]
     pub fn explicit(mut self) -> Self {
         self.explicit = true;
         self

@@ -40,6 +40,7 @@ pub(crate) struct Inner {
 }
 
 /// Builder of a [`Bank`]: [`Bank::builder`].
+#[must_use]
 pub struct BankBuilder {
     endpoint: Endpoint,
     expected: OrganisationId,
@@ -82,14 +83,12 @@ impl BankBuilder {
     }
 
     /// The name by which errors call the bank; without it, its organisation id.
-    #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
     /// Revocation lists, and the policy where nothing fresh is known.
-    #[must_use]
     pub fn revocation(mut self, revocation: Revocation) -> Self {
         match &mut self.endpoint {
             Endpoint::Secured { setup, .. } => setup.revocation = revocation,
@@ -101,35 +100,30 @@ impl BankBuilder {
     }
 
     /// Sets the limits.
-    #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
     /// Repeats calls by these rules. Without them, each call is one attempt.
-    #[must_use]
     pub fn retries(mut self, retries: Retries) -> Self {
         self.retries = Some(retries);
         self
     }
 
     /// Adds a circuit breaker with these rules. Without it, every call is sent.
-    #[must_use]
     pub fn breaker(mut self, breaker: Breaker) -> Self {
         self.breaker = Some(breaker);
         self
     }
 
     /// Sets the clock.
-    #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
     /// Sets the source of randomness.
-    #[must_use]
     pub fn randomness(mut self, randomness: Arc<dyn Randomness>) -> Self {
         self.randomness = randomness;
         self
@@ -175,7 +169,6 @@ impl Bank {
     /// `expected` is the bank's organisation id: a server that shows another bank's certificate is
     /// refused, however trustworthy. `anchors` are the agreed authorities; no others are believed.
     /// `credentials` are our own.
-    #[must_use]
     pub fn builder(
         url: impl Into<String>,
         expected: OrganisationId,

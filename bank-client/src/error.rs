@@ -220,8 +220,7 @@ impl Error {
     /// Whether the bank does not know what was asked for (`404 RESOURCE_UNKNOWN`). Of a list of an
     /// account that it has just listed, that means that there is none.
     pub(crate) fn is_resource_unknown(&self) -> bool {
-        let unknown = |code: &MessageCode| *code == MessageCode::ResourceUnknown;
-        self.kind.status() == Some(404) && self.kind.has_code(unknown)
+        self.kind.status() == Some(404) && self.kind.has_code(&[MessageCode::ResourceUnknown])
     }
 
     /// Whether a refusal may be about how something was asked for (a period, a kind of list,
@@ -232,8 +231,8 @@ impl Error {
     /// does not open.
     #[must_use]
     pub fn may_be_about_the_request(&self) -> bool {
-        let by_code = self.is_about_a_parameter()
-            || (self.kind).has_code(|code| *code == MessageCode::PeriodInvalid);
+        let by_code =
+            self.is_about_a_parameter() || self.kind.has_code(&[MessageCode::PeriodInvalid]);
         let by_status = matches!(self.kind.status(), Some(400 | 401 | 403 | 405 | 422));
         (by_code || by_status) && !self.has_other_reason()
     }
@@ -246,36 +245,31 @@ impl Error {
 
     /// Whether the bank says that it does not take a parameter, or not along with another.
     fn is_about_a_parameter(&self) -> bool {
-        self.kind.has_code(|code| {
-            matches!(
-                code,
-                MessageCode::ParameterNotSupported | MessageCode::ParameterNotConsistent
-            )
-        })
+        self.kind.has_code(&[
+            MessageCode::ParameterNotSupported,
+            MessageCode::ParameterNotConsistent,
+        ])
     }
 
     /// Whether one of the codes says that no other request for the same would succeed.
     pub(crate) fn has_other_reason(&self) -> bool {
-        let decides = |code: &MessageCode| {
-            matches!(
-                code,
-                MessageCode::ConsentUnknown
-                    | MessageCode::ConsentExpired
-                    | MessageCode::SignatureInvalid
-                    | MessageCode::SignatureMissing
-                    | MessageCode::TokenUnknown
-                    | MessageCode::TokenInvalid
-                    | MessageCode::TokenExpired
-                    | MessageCode::CorporateIdInvalid
-                    | MessageCode::PsuCredentialsInvalid
-                    | MessageCode::ServiceBlocked
-                    | MessageCode::ResourceBlocked
-                    | MessageCode::ResourceExpired
-                    | MessageCode::AccessExceeded
-                    | MessageCode::RequestedFormatsInvalid
-            )
-        };
-        self.is_about_certificate() || self.kind.has_code(decides)
+        self.is_about_certificate()
+            || self.kind.has_code(&[
+                MessageCode::ConsentUnknown,
+                MessageCode::ConsentExpired,
+                MessageCode::SignatureInvalid,
+                MessageCode::SignatureMissing,
+                MessageCode::TokenUnknown,
+                MessageCode::TokenInvalid,
+                MessageCode::TokenExpired,
+                MessageCode::CorporateIdInvalid,
+                MessageCode::PsuCredentialsInvalid,
+                MessageCode::ServiceBlocked,
+                MessageCode::ResourceBlocked,
+                MessageCode::ResourceExpired,
+                MessageCode::AccessExceeded,
+                MessageCode::RequestedFormatsInvalid,
+            ])
     }
 
     /// Of a list of accounts, where the list of the other kind was given under the same consent:
@@ -306,14 +300,11 @@ impl Error {
     #[must_use]
     pub fn is_about_consent(&self) -> bool {
         !self.is_about_certificate()
-            && self.kind.has_code(|code| {
-                matches!(
-                    code,
-                    MessageCode::ConsentUnknown
-                        | MessageCode::ConsentInvalid
-                        | MessageCode::ConsentExpired
-                )
-            })
+            && self.kind.has_code(&[
+                MessageCode::ConsentUnknown,
+                MessageCode::ConsentInvalid,
+                MessageCode::ConsentExpired,
+            ])
     }
 
     /// Of a question about a consent itself (its status, its content, its end): whether the bank
@@ -322,13 +313,8 @@ impl Error {
     /// [`is_bare_denial`](Self::is_bare_denial).
     #[must_use]
     pub fn is_consent_gone(&self) -> bool {
-        let ended = |code: &MessageCode| {
-            matches!(
-                code,
-                MessageCode::ResourceUnknown | MessageCode::ResourceExpired
-            )
-        };
-        self.is_refusal() && (self.is_about_consent() || self.kind.has_code(ended))
+        let ended = [MessageCode::ResourceUnknown, MessageCode::ResourceExpired];
+        self.is_refusal() && (self.is_about_consent() || self.kind.has_code(&ended))
     }
 
     /// Whether the bank refused with `401`, `403`, `404` or `410` and none of the standard's codes:
@@ -357,17 +343,14 @@ impl Error {
         matches!(
             self.kind,
             ErrorKind::TheyRefused { .. } | ErrorKind::WeRefused { .. }
-        ) || self.kind.has_code(|code| {
-            matches!(
-                code,
-                MessageCode::CertificateInvalid
-                    | MessageCode::CertificateExpired
-                    | MessageCode::CertificateBlocked
-                    | MessageCode::CertificateRevoke
-                    | MessageCode::CertificateMissing
-                    | MessageCode::RoleInvalid
-            )
-        })
+        ) || self.kind.has_code(&[
+            MessageCode::CertificateInvalid,
+            MessageCode::CertificateExpired,
+            MessageCode::CertificateBlocked,
+            MessageCode::CertificateRevoke,
+            MessageCode::CertificateMissing,
+            MessageCode::RoleInvalid,
+        ])
     }
 
     /// Time to wait before a retry, if the bank gives one (`Retry-After`).
@@ -400,12 +383,10 @@ impl Error {
             }
             kind if kind.is_too_often() => "wait, and ask less often",
             ErrorKind::Refused { .. }
-                if self.kind.has_code(|code| {
-                    matches!(
-                        code,
-                        MessageCode::CertificateRevoke | MessageCode::CertificateExpired
-                    )
-                }) =>
+                if self.kind.has_code(&[
+                    MessageCode::CertificateRevoke,
+                    MessageCode::CertificateExpired,
+                ]) =>
             {
                 NEW_CERTIFICATE
             }
@@ -497,8 +478,7 @@ impl ErrorKind {
     }
 
     fn is_access_exceeded(&self) -> bool {
-        matches!(self.status(), Some(400..=499))
-            && self.has_code(|code| *code == MessageCode::AccessExceeded)
+        matches!(self.status(), Some(400..=499)) && self.has_code(&[MessageCode::AccessExceeded])
     }
 
     /// Whether the bank was asked too often, by the status or the code.
@@ -513,14 +493,17 @@ impl ErrorKind {
             .or_else(|| codes().next())
     }
 
-    fn has_code(&self, wanted: impl Fn(&MessageCode) -> bool) -> bool {
-        self.messages().iter().any(|message| wanted(&message.code))
+    /// Whether one of the reasons has one of these codes.
+    pub(crate) fn has_code(&self, codes: &[MessageCode]) -> bool {
+        self.messages()
+            .iter()
+            .any(|message| codes.contains(&message.code))
     }
 
     /// Whether one of the reasons is a code of the standard; a bank's own codes tell no more than
     /// the status.
     fn has_standard_code(&self) -> bool {
-        self.has_code(|code| MessageCode::STANDARD.contains(code))
+        self.has_code(MessageCode::STANDARD)
     }
 
     /// What happened, for logs: without a word of the bank's own, in which there may be account
@@ -560,26 +543,22 @@ impl ErrorKind {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.kind.tell(&self.bank, f)
+        self.kind.write_cause(&self.bank, f)
     }
 }
 
 impl ErrorKind {
     /// The line of cause, for that bank.
-    fn tell(&self, bank: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write_cause(&self, bank: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TheyRefused { alert } => {
-                write!(f, "{bank} refused our certificate: {alert}")
-            }
+            Self::TheyRefused { alert } => write!(f, "{bank} refused our certificate: {alert}"),
             Self::WeRefused {
                 certificate,
                 reason,
-            } => {
-                write!(
-                    f,
-                    "we refused the certificate of {bank}, {certificate}: {reason}"
-                )
-            }
+            } => write!(
+                f,
+                "we refused the certificate of {bank}, {certificate}: {reason}"
+            ),
             Self::Refused {
                 status,
                 messages,
@@ -600,39 +579,31 @@ impl ErrorKind {
             }
             Self::Status {
                 status, request_id, ..
-            } => {
-                write!(
-                    f,
-                    "{bank} answered {status} without a reason (request {request_id})"
-                )
-            }
+            } => write!(
+                f,
+                "{bank} answered {status} without a reason (request {request_id})"
+            ),
             Self::Malformed { path, reason } => {
                 write!(f, "{bank} gave a malformed answer: at {path}: {reason}")
             }
-            Self::UnknownStatus { word } => {
-                write!(
-                    f,
-                    "{bank} gave a status that the standard does not have: {word}"
-                )
-            }
-            Self::NotListed { reason } => {
-                write!(
-                    f,
-                    "{bank} answered without the list that was asked for: {reason}"
-                )
-            }
+            Self::UnknownStatus { word } => write!(
+                f,
+                "{bank} gave a status that the standard does not have: {word}"
+            ),
+            Self::NotListed { reason } => write!(
+                f,
+                "{bank} answered without the list that was asked for: {reason}"
+            ),
             Self::TooLarge { limit } => {
                 write!(f, "{bank} gave an answer of more than {limit} bytes")
             }
             Self::TooMany { limit } => {
                 write!(f, "{bank} gave an answer of more than {limit} entries")
             }
-            Self::Encoded { encoding } => {
-                write!(
-                    f,
-                    "{bank} gave an answer encoded as {encoding}, which was not requested"
-                )
-            }
+            Self::Encoded { encoding } => write!(
+                f,
+                "{bank} gave an answer encoded as {encoding}, which was not requested"
+            ),
             Self::Redirect { location } => write!(f, "{bank} redirects to {location}"),
             Self::ForeignLink { link } => write!(f, "{bank} links to another host: {link}"),
             Self::PageLoop => write!(f, "{bank} gives pages that lead back to themselves"),
@@ -642,24 +613,20 @@ impl ErrorKind {
             Self::Timeout { limit } => {
                 write!(f, "{bank} did not answer within {} s", limit.as_secs_f32())
             }
-            Self::NotAsked { limit } => {
-                write!(
-                    f,
-                    "{bank} was not asked: its turn did not come within {} s",
-                    limit.as_secs_f32()
-                )
-            }
+            Self::NotAsked { limit } => write!(
+                f,
+                "{bank} was not asked: its turn did not come within {} s",
+                limit.as_secs_f32()
+            ),
             Self::Unreachable { cause } => write!(f, "{bank} cannot be reached: {cause}"),
-            Self::Interrupted { cause } => {
-                write!(f, "the connection to {bank} broke: {cause}")
-            }
+            Self::Interrupted { cause } => write!(f, "the connection to {bank} broke: {cause}"),
             Self::CircuitOpen { until, cause } => {
                 let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
                 write!(
                     f,
                     "{bank} failed again and again and is left alone until {until}; the last time: "
                 )?;
-                cause.tell(bank, f)
+                cause.write_cause(bank, f)
             }
             Self::Unsendable { part, reason } => {
                 write!(f, "{bank} was not asked: {part}: {reason}")
@@ -670,7 +637,7 @@ impl ErrorKind {
 
 impl std::error::Error for Error {}
 
-/// Why a [`Bank`](crate::Bank) could not be made.
+/// Configuration of a [`Bank`](crate::Bank) from which none can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
     /// The address is not one.

@@ -136,7 +136,7 @@ fn account_names(accounts: &[AccountDetails]) -> Vec<String> {
         if !is_shared(&in_currency, account) {
             return name;
         }
-        format!("{name} {}", or_empty(account.resource_id.as_ref()))
+        format!("{name} {}", or_empty(&account.resource_id))
     };
     accounts.iter().map(name).collect()
 }

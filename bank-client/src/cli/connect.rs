@@ -236,7 +236,7 @@ impl Connecting<'_> {
             again.tick().await;
             loop {
                 let status = tokio::select! {
-                    query = next_redirect(loopback) => self.manager.returned(id, &query?).await,
+                    query = next_redirect(loopback) => self.manager.handle_redirect(id, &query?).await,
                     _ = again.tick() => self.manager.follow(id).await,
                 };
                 match status {

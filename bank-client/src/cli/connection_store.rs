@@ -114,7 +114,7 @@ impl ConnectionStore {
                 id: summary.id,
                 bank: summary.bank,
                 customer: summary.customer,
-                status: summary.standing,
+                status: summary.status,
                 consent: summary.consent,
                 days_left: summary.days_left,
                 unattended: summary.unattended,

@@ -40,14 +40,14 @@ impl ListRow for BankRow {
     const COLUMNS: Columns<Self> = &[
         (text("id"), |bank| bank.id.clone()),
         (text("name"), |bank| bank.name.clone()),
-        (text("BIC").optional(), |bank| or_empty(bank.bic.as_ref())),
+        (text("BIC").optional(), |bank| or_empty(&bank.bic)),
         (text("country").optional(), |bank| bank.country.clone()),
         (text("address").optional(), |bank| bank.url.clone()),
     ];
     const FIELDS: Fields<Self> = &[
         ("id", |bank| Field::trusted(&bank.id)),
         ("name", |bank| Field::untrusted(&bank.name)),
-        ("bic", |bank| Field::Trusted(or_empty(bank.bic.as_ref()))),
+        ("bic", |bank| Field::Trusted(or_empty(&bank.bic))),
         ("country", |bank| Field::trusted(&bank.country)),
         ("bank_codes", |bank| {
             Field::Trusted(bank.bank_codes.join(" "))
@@ -69,12 +69,10 @@ impl ListRow for AccountRow<AccountDetails> {
     const COLUMNS: Columns<Self> = &[
         (text("bank"), |row| row.bank.clone()),
         (text("id").optional(), |row| {
-            or_empty(row.account.resource_id.as_ref())
+            or_empty(&row.account.resource_id)
         }),
-        (text("IBAN"), |row| or_empty(row.account.iban.as_ref())),
-        (text("name").optional(), |row| {
-            or_empty(row.account.name.as_ref())
-        }),
+        (text("IBAN"), |row| or_empty(&row.account.iban)),
+        (text("name").optional(), |row| or_empty(&row.account.name)),
         (text("currency").optional(), |row| {
             row.account.currency.to_string()
         }),
@@ -85,14 +83,10 @@ impl ListRow for AccountRow<AccountDetails> {
     const FIELDS: Fields<Self> = &[
         ("bank", |row| Field::untrusted(&row.bank)),
         ("id", |row| {
-            Field::Untrusted(or_empty(row.account.resource_id.as_ref()))
+            Field::Untrusted(or_empty(&row.account.resource_id))
         }),
-        ("iban", |row| {
-            Field::Trusted(or_empty(row.account.iban.as_ref()))
-        }),
-        ("name", |row| {
-            Field::Untrusted(or_empty(row.account.name.as_ref()))
-        }),
+        ("iban", |row| Field::Trusted(or_empty(&row.account.iban))),
+        ("name", |row| Field::Untrusted(or_empty(&row.account.name))),
         ("currency", |row| Field::trusted(row.account.currency)),
         ("json", |_| Field::Json),
     ];
@@ -102,14 +96,12 @@ impl ListRow for AccountRow<CardAccountDetails> {
     const COLUMNS: Columns<Self> = &[
         (text("bank"), |row| row.bank.clone()),
         (text("id").optional(), |row| {
-            or_empty(row.account.resource_id.as_ref())
+            or_empty(&row.account.resource_id)
         }),
         (text("card"), |row| row.account.masked_pan.to_string()),
-        (text("name").optional(), |row| {
-            or_empty(row.account.name.as_ref())
-        }),
+        (text("name").optional(), |row| or_empty(&row.account.name)),
         (amount("limit").optional(), |row| {
-            or_empty(row.account.credit_limit.as_ref())
+            or_empty(&row.account.credit_limit)
         }),
         (amount("balances"), |AccountRow { account, .. }| {
             in_lines(account.balances.as_deref(), account.debit_accounting)
@@ -118,16 +110,14 @@ impl ListRow for AccountRow<CardAccountDetails> {
     const FIELDS: Fields<Self> = &[
         ("bank", |row| Field::untrusted(&row.bank)),
         ("id", |row| {
-            Field::Untrusted(or_empty(row.account.resource_id.as_ref()))
+            Field::Untrusted(or_empty(&row.account.resource_id))
         }),
         ("card", |row| Field::untrusted(&row.account.masked_pan)),
-        ("name", |row| {
-            Field::Untrusted(or_empty(row.account.name.as_ref()))
-        }),
+        ("name", |row| Field::Untrusted(or_empty(&row.account.name))),
         ("currency", |row| Field::trusted(row.account.currency)),
         ("credit_limit", |row| {
             let limit = row.account.credit_limit.map(|limit| limit.value());
-            Field::Trusted(or_empty(limit.as_ref()))
+            Field::Trusted(or_empty(&limit))
         }),
         ("json", |_| Field::Json),
     ];
@@ -166,7 +156,7 @@ impl ListRow for BalanceRow {
         (text("balance"), |row| row.balance.balance_type.to_string()),
         (amount("amount"), |row| row.amount().to_string()),
         (text("as of").optional(), |row| {
-            or_empty(row.balance.reference_date.as_ref())
+            or_empty(&row.balance.reference_date)
         }),
         (text("history").optional(), |row| row.history.clone()),
     ];
@@ -177,7 +167,7 @@ impl ListRow for BalanceRow {
         ("amount", |row| Field::trusted(row.amount().value())),
         ("currency", |row| Field::trusted(row.amount().currency())),
         ("as_of", |row| {
-            Field::Trusted(or_empty(row.balance.reference_date.as_ref()))
+            Field::Trusted(or_empty(&row.balance.reference_date))
         }),
         ("json", |_| Field::Json),
     ];
@@ -240,16 +230,16 @@ impl Displayed for Transaction {
     }
 
     fn value_date(&self) -> String {
-        or_empty(self.value_date.as_ref())
+        or_empty(&self.value_date)
     }
 
     fn id(&self) -> String {
-        or_empty(self.transaction_id.as_ref())
+        or_empty(&self.transaction_id)
     }
 
     fn counterparty_cell(&self, _: Option<bool>) -> String {
         let counterparty = self.counterparty();
-        let name = or_empty(counterparty.name.as_ref());
+        let name = or_empty(&counterparty.name);
         if name.is_empty() {
             return or_empty(counterparty.account);
         }
@@ -287,21 +277,21 @@ impl Displayed for CardTransaction {
     }
 
     fn value_date(&self) -> String {
-        or_empty(self.value_date.as_ref())
+        or_empty(&self.value_date)
     }
 
     fn id(&self) -> String {
-        or_empty(self.card_transaction_id.as_ref())
+        or_empty(&self.card_transaction_id)
     }
 
     fn counterparty_cell(&self, debit_accounting: Option<bool>) -> String {
         let original = self.original_amount;
         let original = original.map(|amount| debits_negative(amount, debit_accounting));
-        or_empty(original.as_ref())
+        or_empty(&original)
     }
 
     fn name(&self) -> String {
-        or_empty(self.card_acceptor_name.as_ref())
+        or_empty(&self.card_acceptor_name)
     }
 
     fn detail(&self, debit_accounting: Option<bool>) -> Field {

@@ -108,8 +108,9 @@ impl Field {
     }
 }
 
-pub(super) fn or_empty<T: ToString>(value: Option<&T>) -> String {
-    value.map(ToString::to_string).unwrap_or_default()
+/// The text of an optional value.
+pub(super) fn or_empty<T: Display>(value: impl IntoIterator<Item = T>) -> String {
+    value.into_iter().map(|value| value.to_string()).collect()
 }
 
 /// Escapes terminal control characters in JSON. The value stays the same.
@@ -311,12 +312,12 @@ pub(super) fn consent_table(screen: Screen, consent: &ConsentInformation) -> Str
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
     row("status", consent.consent_status.to_string());
-    row("last day", or_empty(consent.valid_until.as_ref()));
-    row("reads a day", or_empty(consent.frequency_per_day.as_ref()));
+    row("last day", or_empty(&consent.valid_until));
+    row("reads a day", or_empty(&consent.frequency_per_day));
     let recurring = consent.recurring_indicator;
     let recurring = recurring.map(|recurring| if recurring { "yes" } else { "no" });
-    row("recurring", or_empty(recurring.as_ref()));
-    row("last action", or_empty(consent.last_action_date.as_ref()));
+    row("recurring", or_empty(&recurring));
+    row("last action", or_empty(&consent.last_action_date));
     let access = &consent.access;
     let lists = [
         ("accounts", &access.accounts),

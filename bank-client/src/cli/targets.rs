@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use bank_client::aggregator::{Aggregator, Member};
 use bank_client::consent_manager::{
-    Attendance, ConnectionId, ConnectionStatus, ConsentManager, Ending, ManagerError, Verdict,
+    Attendance, ConnectionId, ConnectionStatus, ConsentManager, EndReason, ManagerError, Verdict,
 };
 use bank_client::directory::BankEntry;
 use bank_client::{AccountInformation, Deviations, Error};
@@ -176,7 +176,7 @@ impl Targets {
     pub(super) async fn uncount_read(&self, label: &str) {
         if let (Some(manager), Some(connection), Attendance::Unattended) =
             (&self.manager, self.connections.get(label), self.attendance)
-            && let Err(error) = manager.take_back(&connection.id).await
+            && let Err(error) = manager.uncount_read(&connection.id).await
         {
             note(format!(
                 "{label}: one unattended read too many is counted: {error}"
@@ -203,7 +203,7 @@ impl Targets {
         let (Some(manager), Some(connection)) = (&self.manager, self.connections.get(label)) else {
             return plain;
         };
-        match manager.note(&connection.id, error).await {
+        match manager.handle_error(&connection.id, error).await {
             Ok(Verdict::Over(status)) => diagnose(label, &connection.bank, &NotServing(status)),
             Ok(Verdict::UsedUp { again }) => diagnose(label, &connection.bank, &UsedUp { again }),
             Ok(_) => plain,
@@ -223,7 +223,7 @@ async fn read_handle(
     let gone = matches!(
         outcome,
         Err(ManagerError::NotServing(ConnectionStatus::Ended {
-            why: Ending::Gone,
+            reason: EndReason::Gone,
             ..
         }))
     );

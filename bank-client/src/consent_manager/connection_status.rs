@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::lifecycle::{Ending, NeverApproved};
+use super::lifecycle::{ApprovalFailure, EndReason};
 
 /// Status of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +30,11 @@ pub enum ConnectionStatus {
         renewal: Option<Renewal>,
     },
     /// There never was anything to read under.
-    NeverApproved(NeverApproved),
+    NeverApproved(ApprovalFailure),
     /// There is nothing to read under any more.
     Ended {
         /// The reason.
-        why: Ending,
+        reason: EndReason,
         /// The consent that is to take the place of the one there was.
         renewal: Option<Renewal>,
     },
@@ -49,7 +49,7 @@ pub enum Renewal {
     /// It waits for the customer.
     Waiting,
     /// Nothing came of it.
-    Failed(NeverApproved),
+    Failed(ApprovalFailure),
 }
 
 impl ConnectionStatus {
@@ -93,7 +93,7 @@ impl fmt::Display for ConnectionStatus {
                 )?;
             }
             Self::NeverApproved(why) => write!(f, "was never approved: {why}")?,
-            Self::Ended { why, .. } => write!(f, "has ended: {why}")?,
+            Self::Ended { reason, .. } => write!(f, "has ended: {reason}")?,
             Self::Leaving => f.write_str("is being given up")?,
         }
         match self.renewal() {
@@ -104,7 +104,7 @@ impl fmt::Display for ConnectionStatus {
     }
 }
 
-impl fmt::Display for Ending {
+impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Expired => "expired",
@@ -115,7 +115,7 @@ impl fmt::Display for Ending {
     }
 }
 
-impl fmt::Display for NeverApproved {
+impl fmt::Display for ApprovalFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Refused => "refused",

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind};
 
 /// What a customer is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[must_use]
 pub struct ConsentTerms {
     access: AccountAccess,
     recurring: bool,
@@ -31,7 +32,6 @@ const A_DAY: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
 impl ConsentTerms {
     /// Repeated reads of that, for as long as the bank allows, four times a day with no customer
     /// present.
-    #[must_use]
     pub const fn of(access: AccountAccess) -> Self {
         Self {
             access,
@@ -42,14 +42,12 @@ impl ConsentTerms {
     }
 
     /// The same, of something else.
-    #[must_use]
     pub fn access(mut self, access: AccountAccess) -> Self {
         self.access = access;
         self
     }
 
     /// The same, of all that the customer has.
-    #[must_use]
     pub fn all_accounts() -> Self {
         Self::of(AccountAccess {
             all_psd2: Some(AllAccounts::AllAccounts),
@@ -58,7 +56,6 @@ impl ConsentTerms {
     }
 
     /// For one read alone.
-    #[must_use]
     pub const fn once(mut self) -> Self {
         self.recurring = false;
         self.a_day = NonZeroU32::MIN;
@@ -66,14 +63,12 @@ impl ConsentTerms {
     }
 
     /// For so many days, or fewer if the bank wants it so.
-    #[must_use]
     pub const fn days(mut self, days: u32) -> Self {
         self.days = Some(days);
         self
     }
 
     /// So many reads a day with no customer present.
-    #[must_use]
     pub const fn a_day(mut self, reads: NonZeroU32) -> Self {
         self.a_day = reads;
         self

@@ -21,7 +21,7 @@ pub(super) enum Current {
     /// It opens what was approved.
     Serving,
     /// It opens nothing more.
-    Ended(Ending),
+    Ended(EndReason),
     /// The connection is being given up.
     Leaving,
 }
@@ -29,7 +29,7 @@ pub(super) enum Current {
 /// Why a consent opens nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Ending {
+pub enum EndReason {
     /// Its last day has passed, or it was for one read.
     Expired,
     /// The customer has taken it back at the bank.
@@ -50,13 +50,13 @@ pub(super) enum Next {
     /// The bank has it, and the customer is to approve it.
     Waiting,
     /// Nothing came of it.
-    Failed(NeverApproved),
+    Failed(ApprovalFailure),
 }
 
 /// Why nothing came of a consent that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum NeverApproved {
+pub enum ApprovalFailure {
     /// The customer, or the bank, has refused it.
     Refused,
     /// It was not approved in time.
@@ -81,7 +81,7 @@ pub(super) enum Event {
     /// It was not approved in time.
     Lapsed,
     /// The one under which is read has ended.
-    Ended(Ending),
+    Ended(EndReason),
     /// The bank knows it again: that it did not was a mistake of its own.
     Restored,
     /// The connection is given up.
@@ -98,10 +98,10 @@ impl Event {
         Self::Approved,
         Self::Refused,
         Self::Lapsed,
-        Self::Ended(Ending::Expired),
-        Self::Ended(Ending::RevokedByCustomer),
-        Self::Ended(Ending::Replaced),
-        Self::Ended(Ending::Gone),
+        Self::Ended(EndReason::Expired),
+        Self::Ended(EndReason::RevokedByCustomer),
+        Self::Ended(EndReason::Replaced),
+        Self::Ended(EndReason::Gone),
         Self::Restored,
         Self::Disconnected,
     ];
@@ -146,7 +146,7 @@ impl Lifecycle {
             }
             (_, Event::Restored) => {
                 return match current {
-                    Current::Ended(Ending::Gone) => Some(Self {
+                    Current::Ended(EndReason::Gone) => Some(Self {
                         current: Current::Serving,
                         next,
                     }),
@@ -155,9 +155,9 @@ impl Lifecycle {
             }
             (Next::None | Next::Failed(_), Event::Intended) => Next::Intended,
             (Next::Intended, Event::Asked) => Next::Waiting,
-            (Next::Intended, Event::NotAsked) => Next::Failed(NeverApproved::NotAsked),
-            (Next::Waiting, Event::Refused) => Next::Failed(NeverApproved::Refused),
-            (Next::Waiting, Event::Lapsed) => Next::Failed(NeverApproved::Lapsed),
+            (Next::Intended, Event::NotAsked) => Next::Failed(ApprovalFailure::NotAsked),
+            (Next::Waiting, Event::Refused) => Next::Failed(ApprovalFailure::Refused),
+            (Next::Waiting, Event::Lapsed) => Next::Failed(ApprovalFailure::Lapsed),
             _ => return None,
         };
         Some(Self { current, next })
@@ -169,13 +169,13 @@ impl Lifecycle {
 pub(super) const fn of_current(status: ConsentStatus) -> Event {
     match status {
         ConsentStatus::Valid => Event::Restored,
-        ConsentStatus::Expired => Event::Ended(Ending::Expired),
-        ConsentStatus::RevokedByPsu => Event::Ended(Ending::RevokedByCustomer),
-        ConsentStatus::TerminatedByTpp => Event::Ended(Ending::Replaced),
+        ConsentStatus::Expired => Event::Ended(EndReason::Expired),
+        ConsentStatus::RevokedByPsu => Event::Ended(EndReason::RevokedByCustomer),
+        ConsentStatus::TerminatedByTpp => Event::Ended(EndReason::Replaced),
         // It was valid once. A bank that takes that back without saying who wanted it does not
         // stand by it.
         ConsentStatus::Received | ConsentStatus::PartiallyAuthorised | ConsentStatus::Rejected => {
-            Event::Ended(Ending::Gone)
+            Event::Ended(EndReason::Gone)
         }
     }
 }
@@ -202,19 +202,19 @@ mod tests {
         let current = match lifecycle.current {
             Current::None => "none",
             Current::Serving => "serving",
-            Current::Ended(Ending::Expired) => "expired",
-            Current::Ended(Ending::RevokedByCustomer) => "revoked",
-            Current::Ended(Ending::Replaced) => "replaced",
-            Current::Ended(Ending::Gone) => "gone",
+            Current::Ended(EndReason::Expired) => "expired",
+            Current::Ended(EndReason::RevokedByCustomer) => "revoked",
+            Current::Ended(EndReason::Replaced) => "replaced",
+            Current::Ended(EndReason::Gone) => "gone",
             Current::Leaving => "leaving",
         };
         let next = match lifecycle.next {
             Next::None => "-",
             Next::Intended => "intended",
             Next::Waiting => "waiting",
-            Next::Failed(NeverApproved::Refused) => "refused",
-            Next::Failed(NeverApproved::Lapsed) => "lapsed",
-            Next::Failed(NeverApproved::NotAsked) => "unasked",
+            Next::Failed(ApprovalFailure::Refused) => "refused",
+            Next::Failed(ApprovalFailure::Lapsed) => "lapsed",
+            Next::Failed(ApprovalFailure::NotAsked) => "unasked",
         };
         format!("{current}/{next}")
     }
@@ -222,10 +222,10 @@ mod tests {
     const CURRENT: [Current; 7] = [
         Current::None,
         Current::Serving,
-        Current::Ended(Ending::Expired),
-        Current::Ended(Ending::RevokedByCustomer),
-        Current::Ended(Ending::Replaced),
-        Current::Ended(Ending::Gone),
+        Current::Ended(EndReason::Expired),
+        Current::Ended(EndReason::RevokedByCustomer),
+        Current::Ended(EndReason::Replaced),
+        Current::Ended(EndReason::Gone),
         Current::Leaving,
     ];
 
@@ -233,9 +233,9 @@ mod tests {
         Next::None,
         Next::Intended,
         Next::Waiting,
-        Next::Failed(NeverApproved::Refused),
-        Next::Failed(NeverApproved::Lapsed),
-        Next::Failed(NeverApproved::NotAsked),
+        Next::Failed(ApprovalFailure::Refused),
+        Next::Failed(ApprovalFailure::Lapsed),
+        Next::Failed(ApprovalFailure::NotAsked),
     ];
 
     /// What becomes of the consent that is asked for. Rows: `NEXT`. Columns: the first six of

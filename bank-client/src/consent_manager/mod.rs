@@ -31,8 +31,8 @@
 //!     println!("send the customer to {url}");
 //! }
 //! // … she comes back, and brings this along:
-//! let standing = manager.returned(&approval.connection, "/back?state=…").await?;
-//! println!("the connection {standing}");
+//! let status = manager.handle_redirect(&approval.connection, "/back?state=…").await?;
+//! println!("the connection {status}");
 //!
 //! let accounts = manager
 //!     .read(&approval.connection, Attendance::Unattended, |bank| async move { bank.accounts(true).await })
@@ -47,7 +47,7 @@
 //! by the customer, replaced, unknown to the bank).
 //!
 //! **When a bank refuses a read** because of the consent, its status is asked for once before
-//! anything is believed: a bank can be wrong for a moment. See [`ConsentManager::note`].
+//! anything is believed: a bank can be wrong for a moment. See [`ConsentManager::handle_error`].
 //!
 //! **One connection for each customer and bank**, also where two programs connect her at the same
 //! moment: its id follows from both. A customer with two log-ins at one bank has two names here.
@@ -57,7 +57,7 @@
 //! down first, with the `X-Request-ID`: if the program ends before the answer is kept, the request
 //! is repeated, and has one effect.
 //!
-//! **Web apps** take the id of the connection that [`ConsentManager::returned`] gets from the
+//! **Web apps** take the id of the connection that [`ConsentManager::handle_redirect`] gets from the
 //! customer's session, never from the address: else an attacker could have another customer approve
 //! access for his own session. With [`ManagerBuilder::only_after_return`] an approval by redirect
 //! counts only once she has come back.
@@ -99,7 +99,7 @@ mod usage;
 pub use self::connection_status::{ConnectionStatus, Renewal};
 pub use self::consent_terms::ConsentTerms;
 pub use self::error::ManagerError;
-pub use self::lifecycle::{Ending, NeverApproved};
+pub use self::lifecycle::{ApprovalFailure, EndReason};
 pub use self::reading::Verdict;
 pub use crate::directory::Terms;
 pub use crate::store::{ConnectionId, NotAConnectionId};
@@ -184,7 +184,7 @@ pub struct ConnectionSummary {
     /// When it was first asked for.
     pub begun: DateTime<Utc>,
     /// The status.
-    pub standing: ConnectionStatus,
+    pub status: ConnectionStatus,
     /// The id of its consent at the bank: of the one under which is read, or was; else of the one
     /// that waits.
     pub consent: Option<String>,
@@ -200,7 +200,7 @@ impl fmt::Debug for ConnectionSummary {
         f.debug_struct("ConnectionSummary")
             .field("id", &self.id)
             .field("bank", &self.bank)
-            .field("standing", &self.standing)
+            .field("status", &self.status)
             .finish_non_exhaustive()
     }
 }
@@ -228,72 +228,52 @@ pub struct Unreadable {
 }
 
 /// Builder of a [`ConsentManager`]: [`ConsentManager::builder`].
-pub struct ManagerBuilder {
-    sealed: Sealed,
-    banks: BTreeMap<BankId, Bank>,
-    terms: BTreeMap<BankId, Terms>,
-    clock: Arc<dyn Clock>,
-    randomness: Arc<dyn Randomness>,
-    only_after_return: bool,
-}
+#[must_use]
+pub struct ManagerBuilder(Inner);
 
 impl ManagerBuilder {
     /// A bank that customers can connect.
-    #[must_use]
     pub fn bank(mut self, id: BankId, bank: Bank) -> Self {
-        self.banks.insert(id, bank);
+        self.0.banks.insert(id, bank);
         self
     }
 
     /// What is known of a bank. A manager without a handle for it needs this too: where a
     /// connection stands depends on the bank's day.
-    #[must_use]
     pub fn terms(mut self, id: BankId, terms: Terms) -> Self {
-        self.terms.insert(id, terms);
+        self.0.terms.insert(id, terms);
         self
     }
 
     /// An approval by redirect counts only once the customer has come back
-    /// ([`ConsentManager::returned`]): for web apps, where an attacker could send another customer
+    /// ([`ConsentManager::handle_redirect`]): for web apps, where an attacker could send another customer
     /// to the bank.
     ///
     /// A bank that ends the old consent at the approval of the new one leaves nothing to read under
     /// until then.
-    #[must_use]
     pub const fn only_after_return(mut self) -> Self {
-        self.only_after_return = true;
+        self.0.only_after_return = true;
         self
     }
 
     /// Sets the clock.
-    #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.0.clock = clock;
         self
     }
 
     /// Sets the source of randomness.
-    #[must_use]
     pub fn randomness(mut self, randomness: Arc<dyn Randomness>) -> Self {
-        self.randomness = randomness;
+        self.0.randomness = randomness;
         self
     }
 
     /// Builds the manager. Nothing is read or sent yet.
     #[must_use]
     pub fn build(self) -> ConsentManager {
-        let name = self.randomness.uuid();
+        let name = self.0.randomness.uuid();
         ConsentManager {
-            inner: Arc::new(Inner {
-                sealed: self.sealed,
-                banks: self.banks,
-                terms: self.terms,
-                clock: self.clock,
-                randomness: self.randomness,
-                only_after_return: self.only_after_return,
-                name,
-                locks: (0..LOCK_SHARDS).map(|_| Mutex::new(())).collect(),
-            }),
+            inner: Arc::new(Inner { name, ..self.0 }),
         }
     }
 }
@@ -309,20 +289,21 @@ const MAX_CONFLICT_RETRIES: usize = 50;
 
 impl ConsentManager {
     /// Starts a manager that keeps what it knows in that store, sealed by that vault.
-    #[must_use]
     pub fn builder(store: Arc<dyn Store>, vault: Vault) -> ManagerBuilder {
-        ManagerBuilder {
+        ManagerBuilder(Inner {
             sealed: Sealed::new(store, vault),
             banks: BTreeMap::new(),
             terms: BTreeMap::new(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
             only_after_return: false,
-        }
+            name: Uuid::nil(),
+            locks: (0..LOCK_SHARDS).map(|_| Mutex::new(())).collect(),
+        })
     }
 
     /// The status of a connection, as it is stored: the bank is not called.
-    pub async fn standing(&self, id: &ConnectionId) -> Result<ConnectionStatus, ManagerError> {
+    pub async fn status(&self, id: &ConnectionId) -> Result<ConnectionStatus, ManagerError> {
         let (connection, _) = self.load(id).await?;
         Ok(self.status_of_connection(&connection))
     }
@@ -338,12 +319,12 @@ impl ConsentManager {
     pub async fn connections(&self) -> Result<Vec<ConnectionSummary>, ManagerError> {
         let mut summaries = Vec::new();
         self.for_each(|id, connection| {
-            let standing = self.status_of_connection(&connection);
+            let status = self.status_of_connection(&connection);
             summaries.push(ConnectionSummary {
                 id,
-                standing,
+                status,
                 consent: connection.consent().map(str::to_owned),
-                days_left: self.days_left(&connection.bank, standing),
+                days_left: self.days_left(&connection.bank, status),
                 unattended: self.unattended(&connection),
                 bank: connection.bank,
                 customer: connection.customer,
@@ -359,13 +340,13 @@ impl ConsentManager {
     pub async fn due_for_renewal(&self, days: u32) -> Result<Vec<ConnectionId>, ManagerError> {
         let mut due = Vec::new();
         self.for_each(|id, connection| {
-            let standing = self.status_of_connection(&connection);
-            let left = self.days_left(&connection.bank, standing);
+            let status = self.status_of_connection(&connection);
+            let left = self.days_left(&connection.bank, status);
             let (Some(left), true) = (left, connection.consent_terms.is_recurring()) else {
                 return;
             };
-            if left <= days.into() && standing.renewal() != Some(Renewal::Waiting) {
-                due.push((standing.until(), id));
+            if left <= days.into() && status.renewal() != Some(Renewal::Waiting) {
+                due.push((status.until(), id));
             }
         })
         .await?;
@@ -452,9 +433,9 @@ impl ConsentManager {
         ConnectionId::new(Builder::from_custom_bytes(name).into_uuid())
     }
 
-    fn days_left(&self, bank: &BankId, standing: ConnectionStatus) -> Option<i64> {
+    fn days_left(&self, bank: &BankId, status: ConnectionStatus) -> Option<i64> {
         let today = usage::day_of(self.now(), self.zone(bank));
-        Some((standing.until()? - today).num_days())
+        Some((status.until()? - today).num_days())
     }
 
     fn unattended(&self, connection: &Connection) -> Option<UnattendedReads> {
@@ -470,7 +451,7 @@ impl ConsentManager {
     }
 
     fn status_of_connection(&self, connection: &Connection) -> ConnectionStatus {
-        connection.standing(self.now(), self.zone(&connection.bank))
+        connection.status(self.now(), self.zone(&connection.bank))
     }
 
     /// Locks the connection within this process.

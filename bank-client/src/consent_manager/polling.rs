@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use shared_types::xs2a::consent::ConsentStatus;
 
 use super::ConnectionId;
-use super::lifecycle::{Current, Ending, Event, Next, of_current, of_next};
+use super::lifecycle::{Current, EndReason, Event, Next, of_current, of_next};
 use super::record::ActiveConsent;
 use super::requesting::SentBefore;
 use super::usage::day_of;
@@ -39,7 +39,7 @@ impl ConsentManager {
             self.poll_active(id, false).await?;
         }
         self.terminate_obsolete(id).await?;
-        self.standing(id).await
+        self.status(id).await
     }
 
     /// Polls the consent that waits for the customer. Returns whether it is approved and has
@@ -112,8 +112,8 @@ impl ConsentManager {
                     })
                     .await?;
                 if failed.is_some() {
-                    let standing = self.status_of_connection(&after);
-                    tracing::info!(%bank, connection = %id, "consent not approved: the connection {standing}");
+                    let status = self.status_of_connection(&after);
+                    tracing::info!(%bank, connection = %id, "consent not approved: the connection {status}");
                 }
                 Ok(false)
             }
@@ -133,17 +133,17 @@ impl ConsentManager {
         };
         let zone = self.zone(&connection.bank);
         let event = match connection.lifecycle.current {
-            Current::Serving | Current::Ended(Ending::Gone)
+            Current::Serving | Current::Ended(EndReason::Gone)
                 if day_of(self.now(), zone) <= active.last_day =>
             {
                 let handle = self.bank_handle(&connection.bank)?;
                 match status_of(handle, &active.consent, denied).await? {
                     ReportedStatus::Status(status) => of_current(status),
-                    ReportedStatus::Unknown => Event::Ended(Ending::Gone),
+                    ReportedStatus::Unknown => Event::Ended(EndReason::Gone),
                     ReportedStatus::Unsupported => return Ok(()),
                 }
             }
-            Current::Serving => Event::Ended(Ending::Expired),
+            Current::Serving => Event::Ended(EndReason::Expired),
             _ => return Ok(()),
         };
         let (after, ended) = self
@@ -153,8 +153,8 @@ impl ConsentManager {
             })
             .await?;
         if ended.is_some() {
-            let standing = self.status_of_connection(&after);
-            tracing::info!(bank = %connection.bank, connection = %id, "the connection {standing}");
+            let status = self.status_of_connection(&after);
+            tracing::info!(bank = %connection.bank, connection = %id, "the connection {status}");
         }
         Ok(())
     }

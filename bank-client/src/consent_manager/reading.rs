@@ -5,7 +5,7 @@ use std::future::Future;
 use chrono::{DateTime, Utc};
 
 use super::ConnectionId;
-use super::lifecycle::Ending;
+use super::lifecycle::EndReason;
 use super::refusal::{self, RefusalMeaning};
 use super::{Attendance, ConnectionStatus, ConsentManager, ManagerError, Renewal};
 use crate::accounts::AccountInformation;
@@ -39,7 +39,7 @@ impl ConsentManager {
     /// it is counted, and refused once the consent allows no more on the bank's day.
     /// [`next_unattended`](Self::next_unattended) says when the next one is due.
     ///
-    /// The bank is not asked. Where a read fails, see [`note`](Self::note), or take
+    /// The bank is not asked. Where a read fails, see [`handle_error`](Self::handle_error), or take
     /// [`read`](Self::read), which does both.
     pub async fn reading(
         &self,
@@ -67,7 +67,7 @@ impl ConsentManager {
         match (counted, self.status_of_connection(&connection)) {
             (Some(()), _) => self.handle(id, attendance).await,
             (None, ConnectionStatus::UsedUp { again, .. }) => Err(ManagerError::UsedUp { again }),
-            (None, standing) => Err(ManagerError::NotServing(standing)),
+            (None, status) => Err(ManagerError::NotServing(status)),
         }
     }
 
@@ -82,21 +82,22 @@ impl ConsentManager {
     ) -> Result<T, ManagerError> {
         let mut handle = match self.reading(id, attendance).await {
             // It may have been approved meanwhile.
-            Err(ManagerError::NotServing(standing))
-                if standing == ConnectionStatus::Waiting
-                    || standing.renewal() == Some(Renewal::Waiting) =>
+            Err(ManagerError::NotServing(status))
+                if status == ConnectionStatus::Waiting
+                    || status.renewal() == Some(Renewal::Waiting) =>
             {
                 self.follow(id).await?;
                 self.reading(id, attendance).await?
             }
             // That the bank does not know it may have been a mistake of the bank's.
             Err(ManagerError::NotServing(
-                standing @ ConnectionStatus::Ended {
-                    why: Ending::Gone, ..
+                status @ ConnectionStatus::Ended {
+                    reason: EndReason::Gone,
+                    ..
                 },
             )) => match self.follow(id).await {
                 Ok(again) if again.is_serving() => self.reading(id, attendance).await?,
-                _ => return Err(ManagerError::NotServing(standing)),
+                _ => return Err(ManagerError::NotServing(status)),
             },
             outcome => outcome?,
         };
@@ -107,12 +108,12 @@ impl ConsentManager {
                 Err(error) => error,
             };
             if tried == 1 && attendance == Attendance::Unattended && error.is_unasked() {
-                self.take_back(id).await?;
+                self.uncount_read(id).await?;
             }
-            handle = match self.note(id, &error).await? {
+            handle = match self.handle_error(id, &error).await? {
                 Verdict::Again if tried < MAX_READ_ATTEMPTS => self.handle(id, attendance).await?,
                 Verdict::UsedUp { again } => return Err(ManagerError::UsedUp { again }),
-                Verdict::Over(standing) => return Err(ManagerError::NotServing(standing)),
+                Verdict::Over(status) => return Err(ManagerError::NotServing(status)),
                 _ => return Err(error.into()),
             };
             tried += 1;
@@ -121,9 +122,9 @@ impl ConsentManager {
 
     /// The bank was never asked in the run that was counted last ([`Error::is_unasked`] of its
     /// first question): it does not count. [`read`](Self::read) does so by itself.
-    pub async fn take_back(&self, id: &ConnectionId) -> Result<(), ManagerError> {
+    pub async fn uncount_read(&self, id: &ConnectionId) -> Result<(), ManagerError> {
         self.change(id, |connection| {
-            connection.usage.take_back();
+            connection.usage.uncount();
             Some(())
         })
         .await?;
@@ -136,7 +137,11 @@ impl ConsentManager {
     /// once: a bank can be wrong for a moment. If it is valid, the connection goes on serving. If a
     /// new one was approved, it takes the place of the other. What the bank says of our certificate
     /// ends no consent.
-    pub async fn note(&self, id: &ConnectionId, error: &Error) -> Result<Verdict, ManagerError> {
+    pub async fn handle_error(
+        &self,
+        id: &ConnectionId,
+        error: &Error,
+    ) -> Result<Verdict, ManagerError> {
         let reasons = error.kind.label();
         match refusal::of(error) {
             RefusalMeaning::Unrelated => Ok(Verdict::Unrelated),
@@ -156,14 +161,14 @@ impl ConsentManager {
                 let (connection, _) = self.load(id).await?;
                 tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "read refused because of the consent, checking its status");
                 match self.poll_after_refusal(id).await {
-                    Ok(standing) if standing.is_serving() && said == RefusalMeaning::Ambiguous => {
+                    Ok(status) if status.is_serving() && said == RefusalMeaning::Ambiguous => {
                         Ok(Verdict::Unrelated)
                     }
-                    Ok(standing) if standing.is_serving() => {
+                    Ok(status) if status.is_serving() => {
                         tracing::info!(bank = %connection.bank, connection = %id, "consent still valid, retrying the read");
                         Ok(Verdict::Again)
                     }
-                    Ok(standing) => Ok(Verdict::Over(standing)),
+                    Ok(status) => Ok(Verdict::Over(status)),
                     Err(ManagerError::Bank(error)) => {
                         let reasons = error.kind.label();
                         tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "consent status unavailable, connection unchanged");
@@ -185,7 +190,7 @@ impl ConsentManager {
         } else {
             self.poll_active(id, true).await?;
         }
-        self.standing(id).await
+        self.status(id).await
     }
 
     /// What to read with, uncounted.

@@ -6,7 +6,6 @@ use std::num::NonZeroU32;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
-use shared_types::xs2a::authorisation::ScaApproach;
 use shared_types::xs2a::consent::{ConsentInformation, ConsentRequest};
 use shared_types::xs2a::link::Links;
 use url::Url;
@@ -14,7 +13,7 @@ use uuid::Uuid;
 
 use super::connection_status::{ConnectionStatus, Renewal};
 use super::consent_terms::ConsentTerms;
-use super::lifecycle::{Current, Ending, Event, Lifecycle, Next};
+use super::lifecycle::{Current, EndReason, Event, Lifecycle, Next};
 use super::usage::{Usage, day_of};
 use crate::authorisations::ApprovalOptions;
 use crate::directory::BankId;
@@ -59,7 +58,7 @@ pub(super) struct PendingRequest {
     /// The bank has refused a longer one.
     pub(super) shortened: bool,
     pub(super) psu: Option<IpAddr>,
-    pub(super) options: StoredOptions,
+    pub(super) options: ApprovalOptions,
     pub(super) since: DateTime<Utc>,
     /// The manager that sent it.
     pub(super) by: Uuid,
@@ -75,40 +74,6 @@ pub(super) struct Answer {
     pub(super) consent: String,
     pub(super) authorisation: Option<String>,
     pub(super) links: Links,
-}
-
-/// [`ApprovalOptions`], as they are stored.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct StoredOptions {
-    psu_id: Option<String>,
-    pub(super) return_to: Option<String>,
-    pub(super) return_to_if_refused: Option<String>,
-    preferred: Option<ScaApproach>,
-    explicit: bool,
-}
-
-impl From<&ApprovalOptions> for StoredOptions {
-    fn from(options: &ApprovalOptions) -> Self {
-        Self {
-            psu_id: options.psu_id.clone(),
-            return_to: options.return_to.clone(),
-            return_to_if_refused: options.return_to_if_refused.clone(),
-            preferred: options.preferred,
-            explicit: options.explicit,
-        }
-    }
-}
-
-impl From<&StoredOptions> for ApprovalOptions {
-    fn from(stored: &StoredOptions) -> Self {
-        Self {
-            psu_id: stored.psu_id.clone(),
-            return_to: stored.return_to.clone(),
-            return_to_if_refused: stored.return_to_if_refused.clone(),
-            preferred: stored.preferred,
-            explicit: stored.explicit,
-        }
-    }
 }
 
 /// The address, and what is to be brought back along with it.
@@ -306,7 +271,7 @@ impl Connection {
     }
 
     /// The status at that moment. Changes by time alone are computed on each call.
-    pub(super) fn standing(&self, now: DateTime<Utc>, zone: Tz) -> ConnectionStatus {
+    pub(super) fn status(&self, now: DateTime<Utc>, zone: Tz) -> ConnectionStatus {
         let renewal = match self.lifecycle.next {
             Next::None => None,
             Next::Intended | Next::Waiting => Some(Renewal::Waiting),
@@ -316,11 +281,11 @@ impl Connection {
             (Current::Leaving, _) => ConnectionStatus::Leaving,
             (Current::None, Some(Renewal::Failed(why))) => ConnectionStatus::NeverApproved(why),
             (Current::None, _) => ConnectionStatus::Waiting,
-            (Current::Ended(why), renewal) => ConnectionStatus::Ended { why, renewal },
+            (Current::Ended(reason), renewal) => ConnectionStatus::Ended { reason, renewal },
             (Current::Serving, renewal) => {
-                let why = Ending::Expired;
+                let reason = EndReason::Expired;
                 let Some(active) = self.serving(now, zone) else {
-                    return ConnectionStatus::Ended { why, renewal };
+                    return ConnectionStatus::Ended { reason, renewal };
                 };
                 let until = active.last_day;
                 match self.usage.used_up_until(now, active.reads_per_day, zone) {

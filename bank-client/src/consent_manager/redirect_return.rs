@@ -43,7 +43,7 @@ impl ConsentManager {
     /// Its `state` must be the one that was sent; otherwise the return belongs to another customer
     /// or request. If the bank wants the approval confirmed, the `code` is passed on. The rest of
     /// the address is ignored: the outcome is polled at the bank. A second return changes nothing.
-    pub async fn returned(
+    pub async fn handle_redirect(
         &self,
         id: &ConnectionId,
         address: &str,

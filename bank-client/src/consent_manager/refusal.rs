@@ -38,8 +38,7 @@ fn wait(error: &Error) -> Option<TimeDelta> {
 
 /// Whether the bank says that the last day of the consent has passed.
 pub(super) fn is_expired(error: &Error) -> bool {
-    error.is_consent_gone()
-        && (error.kind.messages().iter()).any(|message| message.code == MessageCode::ConsentExpired)
+    error.is_consent_gone() && error.kind.has_code(&[MessageCode::ConsentExpired])
 }
 
 #[cfg(test)]

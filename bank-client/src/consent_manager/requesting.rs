@@ -40,8 +40,8 @@ pub(super) enum SentBefore {
 impl PendingRequest {
     /// Sends the request. It is the same each time.
     pub(super) async fn send(&self, bank: &Bank) -> Result<ConsentAsked, Error> {
-        let options = (&self.options).into();
-        bank.ask_for_consent_once(Some(self.request_id), &self.request, self.psu, &options)
+        let id = Some(self.request_id);
+        bank.ask_for_consent_once(id, &self.request, self.psu, &self.options)
             .await
     }
 }
@@ -53,7 +53,7 @@ impl ConsentManager {
     /// [`connections`](Self::connections). `psu` is the address of her device, as we saw it
     /// (`PSU-IP-Address`); of `None` nothing is sent, and a bank that insists on it refuses
     /// ([`Error::lacks_psu_address`]). Where `options` say where she is to come back to, a `state`
-    /// is added to that address, for [`returned`](Self::returned).
+    /// is added to that address, for [`handle_redirect`](Self::handle_redirect).
     ///
     /// Of a customer who is connected to that bank this is [`renew_as`](Self::renew_as): there is
     /// one connection for each customer and bank, also where two programs connect her at once.
@@ -235,7 +235,7 @@ impl ConsentManager {
         if !connection.apply(Event::Intended) {
             return Err(ManagerError::Busy);
         }
-        let mut options: super::record::StoredOptions = options.into();
+        let mut options = options.clone();
         for address in [&mut options.return_to, &mut options.return_to_if_refused] {
             *address = address
                 .as_deref()

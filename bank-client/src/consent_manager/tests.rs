@@ -57,8 +57,8 @@ impl Scene {
     async fn connected(&self) -> ConnectionId {
         let approval = self.connect(&ApprovalOptions::new()).await.unwrap();
         self.mock.customer_approves();
-        let standing = self.manager.follow(&approval.connection).await.unwrap();
-        assert!(standing.is_serving(), "{standing}");
+        let status = self.manager.follow(&approval.connection).await.unwrap();
+        assert!(status.is_serving(), "{status}");
         approval.connection
     }
 
@@ -115,8 +115,8 @@ async fn what_is_given_up_before_the_answer_came_does_not_stay_at_the_bank() {
     let outcome = scene.manager.disconnect(&id).await;
     let untold = matches!(outcome, Err(ManagerError::NotGivenUp { .. }));
     assert!(untold, "{outcome:?}");
-    let standing = scene.manager.standing(&id).await.unwrap();
-    assert_eq!(standing, ConnectionStatus::Leaving);
+    let status = scene.manager.status(&id).await.unwrap();
+    assert_eq!(status, ConnectionStatus::Leaving);
     scene.manager.disconnect(&id).await.unwrap();
     assert_eq!(
         scene.deleted().await,
@@ -159,10 +159,14 @@ async fn a_return_from_the_bank_is_one_line_to_test_and_errors_are_sentences() {
     ];
     let id = &first.connection;
 
-    let missing = scene.manager.returned(id, back).await.unwrap_err();
+    let missing = scene.manager.handle_redirect(id, back).await.unwrap_err();
     assert!(matches!(missing, ManagerError::StateMissing), "{missing}");
     let theirs = scene.mock.approve(&second);
-    let foreign = scene.manager.returned(id, &theirs).await.unwrap_err();
+    let foreign = scene
+        .manager
+        .handle_redirect(id, &theirs)
+        .await
+        .unwrap_err();
     assert!(matches!(&foreign, ManagerError::Foreign(to) if to == id));
     for error in [missing, foreign] {
         // What a program prints whose `main` ends with it.
@@ -176,7 +180,7 @@ async fn a_return_from_the_bank_is_one_line_to_test_and_errors_are_sentences() {
     assert!(
         scene
             .manager
-            .returned(id, &ours)
+            .handle_redirect(id, &ours)
             .await
             .unwrap()
             .is_serving()
@@ -188,10 +192,10 @@ async fn a_return_from_the_bank_is_one_line_to_test_and_errors_are_sentences() {
     assert_eq!(
         scene
             .manager
-            .returned(&third.connection, &refused)
+            .handle_redirect(&third.connection, &refused)
             .await
             .unwrap(),
-        ConnectionStatus::NeverApproved(NeverApproved::Refused)
+        ConnectionStatus::NeverApproved(ApprovalFailure::Refused)
     );
 }
 
@@ -246,10 +250,10 @@ async fn reads_are_counted_by_the_banks_own_day() {
         // It is midnight there; in UTC, the day goes on for an hour or two.
         clock.advance(chrono::TimeDelta::minutes(1));
         let listing = manager(false);
-        let standing = listing.standing(id).await.unwrap();
+        let status = listing.status(id).await.unwrap();
         assert!(
-            matches!(standing, ConnectionStatus::Serving { .. }),
-            "{standing}"
+            matches!(status, ConnectionStatus::Serving { .. }),
+            "{status}"
         );
         // So a list has it, which says when they are counted anew.
         let mut listed = listing.connections().await.unwrap();
@@ -307,12 +311,12 @@ async fn a_consent_that_has_expired_is_told_from_a_bank_that_is_wrong_for_a_mome
     assert_eq!(scene.read(&id).await.unwrap(), 2);
     scene.mock.turns(MockBehaviour::ConsentExpired);
     let ended = ConnectionStatus::Ended {
-        why: Ending::Expired,
+        reason: EndReason::Expired,
         renewal: None,
     };
     let outcome = scene.read(&id).await;
     assert!(
-        matches!(&outcome, Err(ManagerError::NotServing(standing)) if *standing == ended),
+        matches!(&outcome, Err(ManagerError::NotServing(status)) if *status == ended),
         "{outcome:?}"
     );
 }

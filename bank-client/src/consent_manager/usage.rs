@@ -70,7 +70,7 @@ impl Usage {
     }
 
     /// The last run never came to the bank: it does not count. When the next one is due stays.
-    pub(super) fn take_back(&mut self) {
+    pub(super) fn uncount(&mut self) {
         self.runs = self.runs.saturating_sub(1);
     }
 

@@ -3,21 +3,21 @@
 use shared_types::environment::unix;
 use shared_types::pki::alert::Alert;
 
-use super::seen::{Asked, CertificateFacts, Seen, Shown, when};
+use super::observations::{CertificateFacts, CertificateRequest, Observations, Presented, when};
 
 /// Meaning of the server's alert, and advice. Both are parts of a sentence.
-pub(super) fn explain(alert: Alert, seen: &Seen) -> (String, String) {
+pub(super) fn explain(alert: Alert, seen: &Observations) -> (String, String) {
     if seen.chain.is_empty() {
         return before_certificates(alert);
     }
     match &seen.asked {
         Some(asked) if seen.verified() => match asked.shown {
-            Shown::Certificate => about_ours(alert, seen, asked),
-            Shown::Nothing => pair(
+            Presented::Certificate => about_ours(alert, seen, asked),
+            Presented::None => pair(
                 "it asked for a certificate, and we showed none",
                 format!("show one{}, with its key", of_named(asked)),
             ),
-            Shown::NothingThatFits => pair(
+            Presented::NoneThatFits => pair(
                 "it asked for a certificate, and our key makes none of the signatures that it accepts",
                 "use a certificate with another kind of key",
             ),
@@ -54,7 +54,7 @@ fn before_certificates(alert: Alert) -> (String, String) {
     }
 }
 
-fn about_ours(alert: Alert, seen: &Seen, asked: &Asked) -> (String, String) {
+fn about_ours(alert: Alert, seen: &Observations, asked: &CertificateRequest) -> (String, String) {
     match alert.0 {
         42 => pair(
             "it cannot read our certificate, a signature in its chain is wrong, or its key is too weak",
@@ -98,7 +98,7 @@ fn about_ours(alert: Alert, seen: &Seen, asked: &Asked) -> (String, String) {
 }
 
 /// Servers send the same alert for a certificate that is not valid yet.
-fn expired(seen: &Seen) -> (String, String) {
+fn expired(seen: &Observations) -> (String, String) {
     let now = unix(seen.at);
     let of = |index: usize| {
         if index == 0 {
@@ -130,7 +130,7 @@ fn expired(seen: &Seen) -> (String, String) {
     )
 }
 
-fn unknown_authority(seen: &Seen, asked: &Asked) -> (String, String) {
+fn unknown_authority(seen: &Observations, asked: &CertificateRequest) -> (String, String) {
     let Some(top) = seen.own.last() else {
         return pair("it does not know our authority", ask_the_bank(seen));
     };
@@ -167,7 +167,7 @@ fn unknown_authority(seen: &Seen, asked: &Asked) -> (String, String) {
     }
 }
 
-fn of_named(asked: &Asked) -> String {
+fn of_named(asked: &CertificateRequest) -> String {
     if asked.authorities.is_empty() {
         " of an authority that the bank agreed to".to_owned()
     } else {
@@ -176,22 +176,22 @@ fn of_named(asked: &Asked) -> String {
 }
 
 /// The authority at which our chain ends.
-fn top(seen: &Seen) -> &str {
+fn top(seen: &Observations) -> &str {
     seen.own
         .last()
         .map_or("our authority", |top| top.summary.issuer.as_str())
 }
 
-fn serial(seen: &Seen) -> &str {
+fn serial(seen: &Observations) -> &str {
     seen.own
         .first()
         .map_or("(none)", |own| own.summary.serial.as_str())
 }
 
-fn ask_the_bank(seen: &Seen) -> String {
+fn ask_the_bank(seen: &Observations) -> String {
     format!(
         "ask the bank what its log says of {}",
-        super::seen::moment(seen.at)
+        super::observations::moment(seen.at)
     )
 }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::answer;
-use super::seen::{Agreed, End};
+use super::observations::{Agreed, End};
 
 /// Bytes read from the socket at a time.
 const PIECE: usize = 4096;

@@ -26,9 +26,9 @@
 mod alert;
 mod answer;
 mod conversation;
+mod observations;
 mod recorder;
 mod report;
-mod seen;
 mod sentence;
 #[cfg(test)]
 mod tests;
@@ -51,16 +51,17 @@ use tokio::time::timeout;
 use self::answer::NoAnswer;
 pub use self::answer::Reason;
 use self::conversation::Conversation;
+pub use self::observations::Fact;
+use self::observations::{Agreed, CertificateFacts, End, Observations};
 use self::recorder::Recorder;
 pub use self::report::{Outcome, Report, Step, StepName};
-pub use self::seen::Fact;
-use self::seen::{Agreed, CertificateFacts, End, Seen};
 pub use self::verdict::{Policy, Stage, Verdict};
 use crate::address;
 use crate::error::ConfigurationError;
 use crate::tls::ServerVerifier;
 
 /// One probe of one server.
+#[must_use]
 pub struct Probe {
     url: Url,
     anchors: Anchors,
@@ -121,35 +122,30 @@ impl Probe {
     }
 
     /// Shows that certificate, if the server asks for one. Without, none is shown.
-    #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
         self
     }
 
     /// Refuses every other organisation than this one. Without, any will do.
-    #[must_use]
     pub fn organisation(mut self, expected: OrganisationId) -> Self {
         self.organisation = Some(expected);
         self
     }
 
     /// Sets the limits.
-    #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
     /// Sets the clock.
-    #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
     /// Sets the source of randomness.
-    #[must_use]
     pub fn randomness(mut self, randomness: Arc<dyn Randomness>) -> Self {
         self.randomness = randomness;
         self
@@ -177,7 +173,7 @@ impl Probe {
         Ok(Report::of(self.url.to_string(), &seen))
     }
 
-    async fn walk(&self, tls: ClientConnection, seen: &mut Seen) -> End {
+    async fn walk(&self, tls: ClientConnection, seen: &mut Observations) -> End {
         let limits = &self.limits;
         let tcp = match timeout(limits.connecting, TcpStream::connect(self.socket())).await {
             Err(_) => return End::TimedOut(Stage::Connecting),
@@ -228,9 +224,9 @@ impl Probe {
         )
     }
 
-    fn nothing_yet(&self) -> Seen {
+    fn nothing_yet(&self) -> Observations {
         let own = self.credentials.iter().flat_map(Credentials::chain);
-        Seen {
+        Observations {
             server: self.host_and_port(),
             at: self.clock.now(),
             limits: self.limits,

@@ -12,7 +12,7 @@ use shared_types::pki::certificate::distinguished_name;
 use shared_types::pki::credentials::Credentials;
 use shared_types::verify_handshake_signatures;
 
-use super::seen::{Asked, CertificateFacts, Shown};
+use super::observations::{CertificateFacts, CertificateRequest, Presented};
 use crate::tls::{ServerRefusal, ServerVerifier};
 
 /// Observations so far.
@@ -25,7 +25,7 @@ pub(super) struct Record {
     /// Whether it proved that it holds the key of its certificate.
     pub(super) proved: bool,
     /// The server's certificate request, if it sent one.
-    pub(super) asked: Option<Asked>,
+    pub(super) asked: Option<CertificateRequest>,
 }
 
 /// Verifier and certificate resolver that act as the SDK's do, and record both.
@@ -104,11 +104,11 @@ impl ResolvesClientCert for Recorder {
     ) -> Option<Arc<CertifiedKey>> {
         let key = self.credentials.as_ref().map(Credentials::certified_key);
         let shown = match &key {
-            None => Shown::Nothing,
-            Some(key) if key.key.choose_scheme(schemes).is_none() => Shown::NothingThatFits,
-            Some(_) => Shown::Certificate,
+            None => Presented::None,
+            Some(key) if key.key.choose_scheme(schemes).is_none() => Presented::NoneThatFits,
+            Some(_) => Presented::Certificate,
         };
-        self.record().asked = Some(Asked {
+        self.record().asked = Some(CertificateRequest {
             authorities: authorities
                 .iter()
                 .map(|name| distinguished_name(name))

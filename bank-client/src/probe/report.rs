@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::answer::{Answer, Attitude};
-use super::seen::{End, Fact, Seen, Shown, chain};
+use super::observations::{End, Fact, Observations, Presented, chain};
 use super::verdict::{Policy, Stage, Verdict};
 
 /// Report of a probe. `bank-client probe --json` prints it as it is.
@@ -111,7 +111,7 @@ impl fmt::Display for Outcome {
 }
 
 impl Report {
-    pub(super) fn of(url: String, seen: &Seen) -> Self {
+    pub(super) fn of(url: String, seen: &Observations) -> Self {
         let verdict = Verdict::of(seen);
         let steps = [
             client_connects(seen),
@@ -133,7 +133,7 @@ impl Report {
     }
 }
 
-fn client_connects(seen: &Seen) -> Step {
+fn client_connects(seen: &Observations) -> Step {
     let mut facts = Vec::new();
     let outcome = match (&seen.end, seen.address) {
         (_, Some(address)) => {
@@ -153,7 +153,7 @@ fn client_connects(seen: &Seen) -> Step {
     step(StepName::ClientConnects, outcome, facts)
 }
 
-fn server_presents(seen: &Seen) -> Step {
+fn server_presents(seen: &Observations) -> Step {
     let agreed = &seen.agreed;
     let named = [
         ("protocol version", &agreed.version),
@@ -177,7 +177,7 @@ fn server_presents(seen: &Seen) -> Step {
     step(StepName::ServerPresents, outcome, facts)
 }
 
-fn client_verifies(seen: &Seen, verdict: &Verdict) -> Step {
+fn client_verifies(seen: &Observations, verdict: &Verdict) -> Step {
     let mut facts = Vec::new();
     let outcome = if seen.chain.is_empty() {
         Outcome::NotReached
@@ -199,7 +199,7 @@ fn client_verifies(seen: &Seen, verdict: &Verdict) -> Step {
     step(StepName::ClientVerifies, outcome, facts)
 }
 
-fn client_presents(seen: &Seen) -> Step {
+fn client_presents(seen: &Observations) -> Step {
     let mut facts = Vec::new();
     if let Some(asked) = &seen.asked {
         facts.push(Fact::new("certificate asked for", "yes"));
@@ -211,12 +211,12 @@ fn client_presents(seen: &Seen) -> Step {
     let outcome = match &seen.asked {
         _ if seen.not_asked() => Outcome::Failed,
         Some(asked) if seen.verified() => {
-            if asked.shown == Shown::Certificate {
+            if asked.shown == Presented::Certificate {
                 facts.extend(chain(&seen.own));
                 Outcome::Passed
             } else {
                 let shown = match asked.shown {
-                    Shown::NothingThatFits => "none, for our key makes no signature it accepts",
+                    Presented::NoneThatFits => "none, for our key makes no signature it accepts",
                     _ => "none",
                 };
                 facts.push(Fact::new("certificate shown", shown));
@@ -228,7 +228,7 @@ fn client_presents(seen: &Seen) -> Step {
     step(StepName::ClientPresents, outcome, facts)
 }
 
-fn server_verifies(seen: &Seen, verdict: &Verdict) -> Step {
+fn server_verifies(seen: &Observations, verdict: &Verdict) -> Step {
     let mut facts = Vec::new();
     let asked = seen.verified() && seen.asked.is_some();
     let outcome = match verdict {
@@ -253,7 +253,7 @@ fn server_verifies(seen: &Seen, verdict: &Verdict) -> Step {
     step(StepName::ServerVerifies, outcome, facts)
 }
 
-fn access_granted(seen: &Seen, verdict: &Verdict) -> Step {
+fn access_granted(seen: &Observations, verdict: &Verdict) -> Step {
     let mut facts = Vec::new();
     let failed = match (&seen.end, verdict) {
         (_, Verdict::TheyRefusedOverHttp { .. } | Verdict::TheyRefused { .. }) => {
@@ -287,7 +287,7 @@ fn access_granted(seen: &Seen, verdict: &Verdict) -> Step {
     step(StepName::AccessGranted, outcome, facts)
 }
 
-fn encrypted_exchange(seen: &Seen) -> Step {
+fn encrypted_exchange(seen: &Observations) -> Step {
     let mut facts = Vec::new();
     let outcome = match &seen.end {
         End::Answered(answer) if answer.attitude == Attitude::Serves => {
@@ -330,7 +330,7 @@ fn answered(answer: &Answer) -> Vec<Fact> {
 }
 
 /// End of the connection, as a fact of the step at which it occurred.
-fn end(seen: &Seen) -> Option<Fact> {
+fn end(seen: &Observations) -> Option<Fact> {
     Some(match &seen.end {
         End::TimedOut(stage) => time_limit(seen, *stage),
         End::Alert(alert) => Fact::new("alert", alert.to_string()),
@@ -350,7 +350,7 @@ fn end(seen: &Seen) -> Option<Fact> {
     })
 }
 
-fn time_limit(seen: &Seen, stage: Stage) -> Fact {
+fn time_limit(seen: &Observations, stage: Stage) -> Fact {
     let seconds = seen.limits.of(stage).as_secs_f32();
     Fact::new("cause", format!("not done within {seconds} s"))
 }

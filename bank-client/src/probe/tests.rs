@@ -9,7 +9,9 @@ use shared_types::pki::certificate::CertificateSummary;
 use shared_types::pki::trust::Refusal;
 
 use super::answer::{Answer, Attitude, Reason};
-use super::seen::{Agreed, Asked, CertificateFacts, End, Seen, Shown};
+use super::observations::{
+    Agreed, CertificateFacts, CertificateRequest, End, Observations, Presented,
+};
 use super::*;
 use crate::ServerRefusal;
 
@@ -46,8 +48,8 @@ fn answered(status: u16, attitude: Attitude) -> End {
 }
 
 /// Both presented, over TLS 1.3, and it ended in that way.
-fn both_presented(end: End) -> Seen {
-    Seen {
+fn both_presented(end: End) -> Observations {
+    Observations {
         server: "bank-b.example:443".to_owned(),
         at: now(),
         limits: Limits::default(),
@@ -65,30 +67,30 @@ fn both_presented(end: End) -> Seen {
         chain: vec![certificate("CN=Bank B", "CN=CA1")],
         refused: None,
         proved: true,
-        asked: Some(Asked {
+        asked: Some(CertificateRequest {
             authorities: vec!["CN=CA1".to_owned()],
-            shown: Shown::Certificate,
+            shown: Presented::Certificate,
         }),
         end,
     }
 }
 
-fn showing_nothing(end: End) -> Seen {
+fn showing_nothing(end: End) -> Observations {
     let mut seen = both_presented(end);
     seen.own.clear();
-    seen.asked = Some(Asked {
+    seen.asked = Some(CertificateRequest {
         authorities: vec!["CN=CA1".to_owned()],
-        shown: Shown::Nothing,
+        shown: Presented::None,
     });
     seen
 }
 
-fn report(seen: &Seen) -> Report {
+fn report(seen: &Observations) -> Report {
     Report::of("https://bank-b.example/".to_owned(), seen)
 }
 
 /// The outcomes of the seven steps, by their first letters: passed, failed, not reached, unknown.
-fn outcomes(seen: &Seen) -> String {
+fn outcomes(seen: &Observations) -> String {
     let steps = report(seen).steps.into_iter();
     steps
         .map(|step| match step.outcome {
@@ -102,7 +104,7 @@ fn outcomes(seen: &Seen) -> String {
 
 /// It is one sentence, and says all of that.
 #[track_caller]
-fn says(seen: &Seen, wanted: &[&str]) {
+fn says(seen: &Observations, wanted: &[&str]) {
     let sentence = report(seen).sentence;
     assert!(
         sentence.ends_with('.') && !sentence.contains(". "),
@@ -191,7 +193,7 @@ fn without_a_certificate_of_ours_every_alert_is_about_that() {
             &["asked for a certificate, and we showed none; show one from CN=CA1"],
         );
         assert_eq!(outcomes(&seen), "pppffnn");
-        seen.asked.as_mut().unwrap().shown = Shown::NothingThatFits;
+        seen.asked.as_mut().unwrap().shown = Presented::NoneThatFits;
         says(&seen, &["our key makes none of the signatures"]);
     }
 }

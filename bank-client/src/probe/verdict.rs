@@ -8,7 +8,7 @@ use shared_types::pki::alert::Alert;
 
 use super::alert::explain;
 use super::answer::{Answer, Attitude, Reason};
-use super::seen::{End, Seen};
+use super::observations::{End, Observations};
 use crate::tls::ServerRefusal;
 
 /// Verdict of a probe. Its `Display` is one sentence: who refused whom, and what to do.
@@ -178,7 +178,7 @@ impl Verdict {
     }
 
     /// Derives the verdict from the observations.
-    pub(super) fn of(seen: &Seen) -> Self {
+    pub(super) fn of(seen: &Observations) -> Self {
         if let Some(reason) = &seen.refused {
             let certificate = seen.chain.first();
             return Self::WeRefused {
@@ -196,7 +196,7 @@ impl Verdict {
         Self::of_end(seen)
     }
 
-    fn of_end(seen: &Seen) -> Self {
+    fn of_end(seen: &Observations) -> Self {
         let server = seen.name();
         match &seen.end {
             End::Unreachable(cause) => Self::Unreachable {
@@ -241,7 +241,7 @@ impl Verdict {
         }
     }
 
-    fn of_answer(seen: &Seen, answer: &Answer) -> Self {
+    fn of_answer(seen: &Observations, answer: &Answer) -> Self {
         let server = seen.name();
         let status = answer.status;
         match &answer.attitude {

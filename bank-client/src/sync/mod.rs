@@ -106,6 +106,7 @@ pub struct AccountKey(pub(crate) i64);
 
 /// Brings a copy up to date for one connection.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct Synchroniser {
     copy: LocalCopy,
     key: String,
@@ -238,7 +239,6 @@ pub struct AccountReport {
 impl Synchroniser {
     /// For the connection that the program knows by that key: the id of a bank, or of a consent's
     /// life at it.
-    #[must_use]
     pub fn new(copy: &LocalCopy, key: impl Into<String>) -> Self {
         Self {
             copy: copy.clone(),
@@ -256,7 +256,6 @@ impl Synchroniser {
 
     /// The time zone by whose days the bank counts:
     /// [`BankEntry::time_zone`](crate::directory::BankEntry::time_zone). Default: UTC.
-    #[must_use]
     pub fn time_zone(mut self, zone: Tz) -> Self {
         self.time_zone = zone;
         self
@@ -265,21 +264,18 @@ impl Synchroniser {
     /// How long a run may take. What has not come by then is missing with a
     /// [`Timeout`](crate::ErrorKind::Timeout), or with [`NotAsked`](crate::ErrorKind::NotAsked) if
     /// its turn did not come, and the next run goes on. Default: half an hour.
-    #[must_use]
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = limit;
         self
     }
 
     /// How the bank tells what is new, if it does.
-    #[must_use]
     pub fn delta(mut self, delta: Option<Delta>) -> Self {
         self.options.delta = delta;
         self
     }
 
     /// How far back the first run asks. Default: 730 days. A bank that refuses is asked for 90.
-    #[must_use]
     pub fn history_days(mut self, days: u32) -> Self {
         self.options.history_days = days;
         self
@@ -287,14 +283,12 @@ impl Synchroniser {
 
     /// How many days before the last run are read once more, where the bank cannot tell what is
     /// new: an entry that is booked later than that under an earlier day is not found. Default: 14.
-    #[must_use]
     pub fn overlap_days(mut self, days: u32) -> Self {
         self.options.overlap_days = days;
         self
     }
 
     /// Entries on a page. Default: as the bank likes.
-    #[must_use]
     pub fn page_size(mut self, entries: usize) -> Self {
         self.options.page_size = Some(entries);
         self

@@ -45,8 +45,8 @@
 //! let options = ApprovalOptions::new().return_to("https://app.example/back");
 //! let asked = manager.connect(&mock_id, "customer 17", None, &ConsentTerms::all_accounts(), &options).await?;
 //!
-//! let standing = manager.returned(&asked.connection, &mock.approve(&asked)).await?;
-//! assert!(standing.is_serving());
+//! let status = manager.handle_redirect(&asked.connection, &mock.approve(&asked)).await?;
+//! assert!(status.is_serving());
 //!
 //! let unattended = Attendance::Unattended;
 //! let accounts = manager.read(&asked.connection, unattended, async |bank| bank.accounts(true).await).await?;
@@ -222,7 +222,6 @@ impl MockBank {
     /// # Panics
     ///
     /// Never: the organisation id that is read here is one.
-    #[must_use]
     pub fn builder(&self) -> BankBuilder {
         #[expect(clippy::expect_used, reason = "the text is an organisation id")]
         let organisation: OrganisationId = "PSDXX-MOCK-1".parse().expect("an organisation id");
@@ -248,7 +247,7 @@ impl MockBank {
 
     /// Its customer approves that consent on the bank's page. Returns the address by which her
     /// browser comes back, for
-    /// [`ConsentManager::returned`](crate::consent_manager::ConsentManager::returned).
+    /// [`ConsentManager::handle_redirect`](crate::consent_manager::ConsentManager::handle_redirect).
     ///
     /// # Panics
     ///

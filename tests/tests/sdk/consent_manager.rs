@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bank_client::authorisations::{ApprovalOptions, NextStep};
 use bank_client::consent_manager::{
-    Approval, Attendance, ConnectionStatus, ConsentManager, ConsentTerms, Ending, ManagerError,
+    Approval, Attendance, ConnectionStatus, ConsentManager, ConsentTerms, EndReason, ManagerError,
     Renewal,
 };
 use bank_client::environment::{Clock as _, ManualClock};
@@ -120,8 +120,8 @@ impl Scene {
         self.gives("c-1", self.in_days(180)).await;
         let approval = self.connect(&ApprovalOptions::new()).await.unwrap();
         self.status("c-1", "valid").await;
-        let standing = self.manager.follow(&approval.connection).await.unwrap();
-        assert!(standing.is_serving(), "{standing}");
+        let status = self.manager.follow(&approval.connection).await.unwrap();
+        assert!(status.is_serving(), "{status}");
         approval
     }
 
@@ -210,7 +210,7 @@ async fn a_bank_that_changes_its_mind_is_handled_as_a_person_would_and_the_log_t
     assert!(
         scene
             .manager
-            .standing(&approval.connection)
+            .status(&approval.connection)
             .await
             .unwrap()
             .is_serving()
@@ -363,7 +363,7 @@ async fn an_old_consent_that_still_stands_is_given_up_after_the_switch_and_not_b
         Err(ManagerError::NotGivenUp { .. })
     ));
     assert_eq!(
-        scene.manager.standing(id).await.unwrap(),
+        scene.manager.status(id).await.unwrap(),
         ConnectionStatus::Leaving
     );
     assert!(matches!(
@@ -380,7 +380,7 @@ async fn an_old_consent_that_still_stands_is_given_up_after_the_switch_and_not_b
         .await;
     scene.manager.disconnect(id).await.unwrap();
     assert!(matches!(
-        scene.manager.standing(id).await,
+        scene.manager.status(id).await,
         Err(ManagerError::NoSuchConnection(_))
     ));
     for kind in [Kind::Connection, Kind::Token] {
@@ -390,17 +390,17 @@ async fn an_old_consent_that_still_stands_is_given_up_after_the_switch_and_not_b
 }
 
 /// What a bank says of a consent that it does not know any more, with the standard's code and without.
-fn dead() -> Vec<(ResponseTemplate, Ending)> {
+fn dead() -> Vec<(ResponseTemplate, EndReason)> {
     vec![
-        (refusal(401, "CONSENT_EXPIRED"), Ending::Expired),
-        (refusal(401, "CONSENT_INVALID"), Ending::Gone),
-        (refusal(403, "CONSENT_UNKNOWN"), Ending::Gone),
-        (refusal(404, "RESOURCE_UNKNOWN"), Ending::Gone),
-        (refusal(403, "RESOURCE_EXPIRED"), Ending::Gone),
-        (ResponseTemplate::new(401), Ending::Gone),
-        (ResponseTemplate::new(403), Ending::Gone),
-        (ResponseTemplate::new(404), Ending::Gone),
-        (ResponseTemplate::new(410), Ending::Gone),
+        (refusal(401, "CONSENT_EXPIRED"), EndReason::Expired),
+        (refusal(401, "CONSENT_INVALID"), EndReason::Gone),
+        (refusal(403, "CONSENT_UNKNOWN"), EndReason::Gone),
+        (refusal(404, "RESOURCE_UNKNOWN"), EndReason::Gone),
+        (refusal(403, "RESOURCE_EXPIRED"), EndReason::Gone),
+        (ResponseTemplate::new(401), EndReason::Gone),
+        (ResponseTemplate::new(403), EndReason::Gone),
+        (ResponseTemplate::new(404), EndReason::Gone),
+        (ResponseTemplate::new(410), EndReason::Gone),
     ]
 }
 
@@ -463,20 +463,23 @@ async fn every_consent_is_given_up_whatever_becomes_of_the_others() {
 
 #[tokio::test]
 async fn a_consent_that_the_bank_has_ended_has_ended_here() {
-    for (answer, why) in dead() {
+    for (answer, reason) in dead() {
         let scene = Scene::set().await;
         let approval = scene.connected().await;
         for at in ["/v1/accounts", "/v1/consents/c-1/status"] {
             scene.says("GET", at, answer.clone(), None).await;
         }
         let outcome = scene.read(&approval).await;
-        let ended = ConnectionStatus::Ended { why, renewal: None };
+        let ended = ConnectionStatus::Ended {
+            reason,
+            renewal: None,
+        };
         assert!(
-            matches!(&outcome, Err(ManagerError::NotServing(standing)) if *standing == ended),
+            matches!(&outcome, Err(ManagerError::NotServing(status)) if *status == ended),
             "{answer:?}: {outcome:?}"
         );
         let id = &approval.connection;
-        assert_eq!(scene.manager.standing(id).await.unwrap(), ended);
+        assert_eq!(scene.manager.status(id).await.unwrap(), ended);
     }
 }
 
@@ -493,8 +496,8 @@ async fn what_a_bank_says_of_our_certificate_ends_no_consent() {
         assert!(matches!(outcome, Err(ManagerError::Bank(_))), "{outcome:?}");
         let outcome = scene.manager.follow(&approval.connection).await;
         assert!(matches!(outcome, Err(ManagerError::Bank(_))), "{outcome:?}");
-        let standing = scene.manager.standing(&approval.connection).await;
-        assert!(standing.unwrap().is_serving(), "{code}");
+        let status = scene.manager.status(&approval.connection).await;
+        assert!(status.unwrap().is_serving(), "{code}");
     }
 }
 
@@ -581,8 +584,8 @@ async fn a_connection_is_renewed_by_another_wish() {
         json!({ "availableAccounts": "allAccounts" })
     );
     scene.status("c-3", "valid").await;
-    let standing = scene.manager.follow(id).await.unwrap();
-    assert_eq!(standing.until(), Some(scene.in_days(30)));
+    let status = scene.manager.follow(id).await.unwrap();
+    assert_eq!(status.until(), Some(scene.in_days(30)));
     assert_eq!(scene.manager.consent_terms(id).await.unwrap(), narrower);
     // So it is with the way of approving.
     scene.gives("c-4", scene.in_days(30)).await;
@@ -613,9 +616,9 @@ async fn the_status_alone_says_that_a_consent_is_approved() {
         scene.gives("c-1", scene.in_days(180)).await;
         let approval = scene.connect(&ApprovalOptions::new()).await.unwrap();
         scene.status("c-1", "valid").await;
-        let standing = scene.manager.follow(&approval.connection).await.unwrap();
-        assert!(standing.is_serving(), "{standing}");
-        assert_eq!(standing.until(), Some(scene.in_days(180)), "as asked for");
+        let status = scene.manager.follow(&approval.connection).await.unwrap();
+        assert!(status.is_serving(), "{status}");
+        assert_eq!(status.until(), Some(scene.in_days(180)), "as asked for");
         scene.says("GET", "/v1/accounts", no_accounts(), None).await;
         assert_eq!(scene.read(&approval).await.unwrap(), 0);
     }
@@ -704,7 +707,7 @@ async fn who_comes_back_brings_what_was_sent_along_and_the_code_is_passed_on() {
         &format!("state={state}x"),
         &format!("state={}", &state[1..]),
     ] {
-        let outcome = scene.manager.returned(id, foreign).await;
+        let outcome = scene.manager.handle_redirect(id, foreign).await;
         let refused = match &outcome {
             Err(ManagerError::StateMissing) => !foreign.contains("state"),
             Err(ManagerError::Foreign(connection)) => connection == id,
@@ -725,7 +728,7 @@ async fn who_comes_back_brings_what_was_sent_along_and_the_code_is_passed_on() {
         .await;
     let query = format!("state={state}&code=12-ab");
     assert_eq!(
-        scene.manager.returned(id, &query).await.unwrap(),
+        scene.manager.handle_redirect(id, &query).await.unwrap(),
         ConnectionStatus::Waiting
     );
     let put = format!("PUT {at}");
@@ -737,7 +740,7 @@ async fn who_comes_back_brings_what_was_sent_along_and_the_code_is_passed_on() {
     assert!(
         scene
             .manager
-            .returned(id, &query)
+            .handle_redirect(id, &query)
             .await
             .unwrap()
             .is_serving()
@@ -773,8 +776,8 @@ async fn a_consent_with_odd_fields_is_approved_once_its_status_says_so() {
             .await;
         let approval = scene.connect(&ApprovalOptions::new()).await.unwrap();
         scene.status("c-1", "valid").await;
-        let standing = scene.manager.follow(&approval.connection).await.unwrap();
-        assert!(standing.is_serving(), "{field} {odd}: {standing}");
+        let status = scene.manager.follow(&approval.connection).await.unwrap();
+        assert!(status.is_serving(), "{field} {odd}: {status}");
     }
 }
 
@@ -822,8 +825,8 @@ async fn a_bank_that_gives_more_than_was_asked_for_is_not_believed() {
     scene.gives("c-1", scene.in_days(400)).await;
     let approval = scene.connect(&ApprovalOptions::new()).await.unwrap();
     scene.status("c-1", "valid").await;
-    let standing = scene.manager.follow(&approval.connection).await.unwrap();
-    assert_eq!(standing.until(), Some(scene.in_days(180)));
+    let status = scene.manager.follow(&approval.connection).await.unwrap();
+    assert_eq!(status.until(), Some(scene.in_days(180)));
     let summary = scene.manager.connections().await.unwrap().remove(0);
     assert_eq!(summary.consent.as_deref(), Some("c-1"));
     assert_eq!(summary.days_left, Some(180));
@@ -852,7 +855,7 @@ async fn a_bank_that_cannot_be_asked_has_not_ended_anything() {
         scene.read(&approval).await,
         Err(ManagerError::Bank(_))
     ));
-    assert!(scene.manager.standing(id).await.unwrap().is_serving());
+    assert!(scene.manager.status(id).await.unwrap().is_serving());
     // One that says valid and refuses all the same is not asked for ever.
     let before = scene.asked().await.len();
     assert!(matches!(
@@ -860,7 +863,7 @@ async fn a_bank_that_cannot_be_asked_has_not_ended_anything() {
         Err(ManagerError::Bank(_))
     ));
     assert!(scene.asked().await.len() - before <= 6);
-    assert!(scene.manager.standing(id).await.unwrap().is_serving());
+    assert!(scene.manager.status(id).await.unwrap().is_serving());
     // One that does not know it any more.
     scene
         .says(
@@ -872,11 +875,11 @@ async fn a_bank_that_cannot_be_asked_has_not_ended_anything() {
         .await;
     let outcome = scene.read(&approval).await;
     let gone = ConnectionStatus::Ended {
-        why: Ending::Gone,
+        reason: EndReason::Gone,
         renewal: None,
     };
     assert!(
-        matches!(&outcome, Err(ManagerError::NotServing(standing)) if *standing == gone),
+        matches!(&outcome, Err(ManagerError::NotServing(status)) if *status == gone),
         "{outcome:?}"
     );
 }
@@ -917,8 +920,8 @@ async fn for_a_web_app_an_approval_counts_once_the_customer_is_back() {
     let options = ApprovalOptions::new().return_to("https://app.example/back");
     careful.renew(id, DEVICE, &options).await.unwrap();
     scene.status("c-2", "valid").await;
-    let standing = careful.follow(id).await.unwrap();
-    assert_eq!(standing.renewal(), Some(Renewal::Waiting));
+    let status = careful.follow(id).await.unwrap();
+    assert_eq!(status.renewal(), Some(Renewal::Waiting));
     let requests = scene.script.received_requests().await.unwrap();
     let posts: Vec<_> = requests
         .iter()
@@ -926,5 +929,8 @@ async fn for_a_web_app_an_approval_counts_once_the_customer_is_back() {
         .collect();
     let way_back = posts[1].headers["tpp-redirect-uri"].to_str().unwrap();
     let query = way_back.split_once('?').unwrap().1;
-    assert_eq!(careful.returned(id, query).await.unwrap().renewal(), None);
+    assert_eq!(
+        careful.handle_redirect(id, query).await.unwrap().renewal(),
+        None
+    );
 }

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bank_client::AccountInformation;
 use bank_client::authorisations::{ApprovalOptions, NextStep};
 use bank_client::consent_manager::{
-    Approval, Attendance, ConnectionId, ConnectionStatus, ConsentManager, ConsentTerms, Ending,
-    ManagerError, NeverApproved, Renewal,
+    Approval, ApprovalFailure, Attendance, ConnectionId, ConnectionStatus, ConsentManager,
+    ConsentTerms, EndReason, ManagerError, Renewal,
 };
 use bank_client::environment::Clock;
 use bank_client::store::{Kind, MemoryStore, Record, SqliteStore, Store, StoreError, Version};
@@ -68,8 +68,8 @@ impl App {
     async fn connected(&self, wish: &ConsentTerms) -> (ConnectionId, Approval) {
         let approval = self.connect(wish).await;
         self.approve(&approval).await;
-        let standing = self.manager.follow(&approval.connection).await.unwrap();
-        assert!(standing.is_serving(), "{standing}");
+        let status = self.manager.follow(&approval.connection).await.unwrap();
+        assert!(status.is_serving(), "{status}");
         (approval.connection.clone(), approval)
     }
 
@@ -87,8 +87,8 @@ impl App {
         read(&self.manager, id, attendance).await
     }
 
-    async fn standing(&self, id: &ConnectionId) -> ConnectionStatus {
-        self.manager.standing(id).await.unwrap()
+    async fn status(&self, id: &ConnectionId) -> ConnectionStatus {
+        self.manager.status(id).await.unwrap()
     }
 
     /// What the bank says of a consent.
@@ -138,9 +138,9 @@ async fn a_consent_is_renewed_and_not_one_read_fails() {
     let wish = ConsentTerms::all_accounts().a_day(a_day(1_000_000));
     let (id, old) = app.connected(&wish).await;
     let until = app.banks.today() + Days::new(180);
-    let standing = app.standing(&id).await;
+    let status = app.status(&id).await;
     assert_eq!(
-        standing,
+        status,
         ConnectionStatus::Serving {
             until,
             renewal: None
@@ -203,9 +203,9 @@ async fn a_consent_is_renewed_and_not_one_read_fails() {
     read_on().await;
     assert_eq!(app.at_the_bank(old.consent_id()).await, "terminatedByTpp");
     let until = app.banks.today() + Days::new(180);
-    let standing = app.standing(&id).await;
+    let status = app.status(&id).await;
     assert_eq!(
-        standing,
+        status,
         ConnectionStatus::Serving {
             until,
             renewal: None
@@ -225,11 +225,11 @@ async fn a_consent_is_renewed_and_not_one_read_fails() {
 async fn a_renewal_that_is_refused_leaves_the_old_one_serving() {
     let app = App::start().await;
     let (id, old) = app.connected(&ConsentTerms::all_accounts()).await;
-    let until = app.standing(&id).await.until().unwrap();
+    let until = app.status(&id).await.until().unwrap();
     let customer = Customer::of(&app.banks).await;
     for (why, expected) in [
-        ("refused", NeverApproved::Refused),
-        ("lapsed", NeverApproved::Lapsed),
+        ("refused", ApprovalFailure::Refused),
+        ("lapsed", ApprovalFailure::Lapsed),
     ] {
         let new = app.renew(&id).await;
         let again = app.renew(&id).await;
@@ -241,9 +241,9 @@ async fn a_renewal_that_is_refused_leaves_the_old_one_serving() {
             app.banks.clock.advance(TimeDelta::minutes(61));
         }
         let renewal = Some(Renewal::Failed(expected));
-        let standing = app.manager.follow(&id).await.unwrap();
+        let status = app.manager.follow(&id).await.unwrap();
         assert_eq!(
-            standing,
+            status,
             ConnectionStatus::Serving { until, renewal },
             "{why}"
         );
@@ -257,7 +257,7 @@ async fn a_renewal_that_is_refused_leaves_the_old_one_serving() {
         NextStep::Nothing,
         "it is approved"
     );
-    assert_eq!(app.standing(&id).await.renewal(), None);
+    assert_eq!(app.status(&id).await.renewal(), None);
     assert_eq!(app.read(&id, PRESENT).await.unwrap(), 3);
 }
 
@@ -265,7 +265,10 @@ async fn a_renewal_that_is_refused_leaves_the_old_one_serving() {
 async fn endings_are_told_apart() {
     let app = App::start().await;
     let customer = Customer::of(&app.banks).await;
-    let ended = |why| ConnectionStatus::Ended { why, renewal: None };
+    let ended = |reason| ConnectionStatus::Ended {
+        reason,
+        renewal: None,
+    };
 
     // Never approved: it waits, is refused, or lapses.
     let refused = app.connect(&ConsentTerms::all_accounts()).await;
@@ -283,11 +286,11 @@ async fn endings_are_told_apart() {
         .refuse(refused.authorisation_id().unwrap())
         .await
         .unwrap();
-    let expected = ConnectionStatus::NeverApproved(NeverApproved::Refused);
+    let expected = ConnectionStatus::NeverApproved(ApprovalFailure::Refused);
     assert_eq!(app.manager.follow(id).await.unwrap(), expected);
     let lapsed = app.connect(&ConsentTerms::all_accounts()).await;
     app.banks.clock.advance(TimeDelta::minutes(61));
-    let expected = ConnectionStatus::NeverApproved(NeverApproved::Lapsed);
+    let expected = ConnectionStatus::NeverApproved(ApprovalFailure::Lapsed);
     assert_eq!(
         app.manager.follow(&lapsed.connection).await.unwrap(),
         expected
@@ -297,9 +300,9 @@ async fn endings_are_told_apart() {
     let (first, _) = app.connected(&ConsentTerms::all_accounts()).await;
     let (second, approval) = app.connected(&ConsentTerms::all_accounts()).await;
     let outcome = app.read(&first, PRESENT).await;
-    let expected = ended(Ending::Replaced);
+    let expected = ended(EndReason::Replaced);
     assert!(
-        matches!(&outcome, Err(ManagerError::NotServing(standing)) if *standing == expected),
+        matches!(&outcome, Err(ManagerError::NotServing(status)) if *status == expected),
         "{outcome:?}"
     );
 
@@ -307,12 +310,12 @@ async fn endings_are_told_apart() {
     assert_eq!(app.read(&second, PRESENT).await.unwrap(), 3);
     assert!(customer.revoke(approval.consent_id()).await);
     let outcome = app.read(&second, PRESENT).await;
-    let expected = ended(Ending::RevokedByCustomer);
+    let expected = ended(EndReason::RevokedByCustomer);
     assert!(
-        matches!(&outcome, Err(ManagerError::NotServing(standing)) if *standing == expected),
+        matches!(&outcome, Err(ManagerError::NotServing(status)) if *status == expected),
         "{outcome:?}"
     );
-    assert_eq!(app.standing(&second).await, expected);
+    assert_eq!(app.status(&second).await, expected);
 
     // What has ended can be approved anew.
     let new = app.renew(&second).await;
@@ -327,8 +330,8 @@ async fn endings_are_told_apart() {
         "the last day counts"
     );
     app.banks.clock.advance(TimeDelta::days(1));
-    let expected = ended(Ending::Expired);
-    assert_eq!(app.standing(&second).await, expected);
+    let expected = ended(EndReason::Expired);
+    assert_eq!(app.status(&second).await, expected);
     assert_eq!(app.manager.follow(&second).await.unwrap(), expected);
 
     // Given up: the bank knows, and nothing is left here.
@@ -338,7 +341,7 @@ async fn endings_are_told_apart() {
         app.at_the_bank(approval.consent_id()).await,
         "terminatedByTpp"
     );
-    let outcome = app.manager.standing(&id).await;
+    let outcome = app.manager.status(&id).await;
     assert!(matches!(outcome, Err(ManagerError::NoSuchConnection(_))));
     let left = app.manager.connections().await.unwrap();
     assert_eq!(left.len(), 4);
@@ -376,10 +379,10 @@ async fn unattended_reads_are_counted_planned_and_never_too_many() {
         matches!(outcome, Err(ManagerError::UsedUp { again }) if again == midnight),
         "{outcome:?}"
     );
-    let standing = app.standing(&id).await;
+    let status = app.status(&id).await;
     assert!(
-        matches!(standing, ConnectionStatus::UsedUp { again, .. } if again == midnight),
-        "{standing}"
+        matches!(status, ConnectionStatus::UsedUp { again, .. } if again == midnight),
+        "{status}"
     );
     assert_eq!(app.read(&id, PRESENT).await.unwrap(), 3);
     assert_eq!(next().await, now() + TimeDelta::hours(12));
@@ -400,7 +403,7 @@ async fn unattended_reads_are_counted_planned_and_never_too_many() {
         "{outcome:?}"
     );
     assert!(matches!(
-        app.standing(&id).await,
+        app.status(&id).await,
         ConnectionStatus::UsedUp { .. }
     ));
     assert_eq!(app.read(&id, PRESENT).await.unwrap(), 3);
@@ -558,7 +561,7 @@ async fn a_program_that_is_killed_before_the_answer_is_kept_asks_again_with_one_
     assert_eq!(app.asked_for().await, 1);
     let known = app.manager.connections().await.unwrap();
     assert_eq!(known.len(), 1);
-    assert_eq!(known[0].standing, ConnectionStatus::Waiting);
+    assert_eq!(known[0].status, ConnectionStatus::Waiting);
     let id = known[0].id.clone();
 
     // Perhaps it still runs: no other takes its place before some time has passed.
@@ -598,5 +601,5 @@ async fn a_program_that_is_killed_before_the_answer_is_kept_asks_again_with_one_
     let third = manager(&app.banks, &killed(0));
     assert!(third.follow(&id).await.is_err());
     assert_eq!(app.read(&id, PRESENT).await.unwrap(), 3);
-    assert_eq!(app.standing(&id).await.renewal(), None);
+    assert_eq!(app.status(&id).await.renewal(), None);
 }

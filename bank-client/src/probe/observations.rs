@@ -16,7 +16,7 @@ use crate::tls::ServerRefusal;
 
 /// All observations of a probe.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
+pub(super) struct Observations {
     /// Host and port, as they were asked for.
     pub(super) server: String,
     /// The time.
@@ -35,7 +35,7 @@ pub(super) struct Seen {
     /// Whether it proved that it holds the key of its certificate.
     pub(super) proved: bool,
     /// The server's certificate request, if it sent one.
-    pub(super) asked: Option<Asked>,
+    pub(super) asked: Option<CertificateRequest>,
     pub(super) end: End,
 }
 
@@ -56,20 +56,20 @@ pub(super) struct Agreed {
 
 /// The server's certificate request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct CertificateRequest {
     /// The authorities that it named, as text.
     pub(super) authorities: Vec<String>,
-    pub(super) shown: Shown,
+    pub(super) shown: Presented,
 }
 
 /// Our response to a certificate request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(super) enum Presented {
     Certificate,
     /// We have none.
-    Nothing,
+    None,
     /// Our key makes none of the signatures that the server accepts.
-    NothingThatFits,
+    NoneThatFits,
 }
 
 /// End of a probe.
@@ -96,7 +96,7 @@ pub(super) enum End {
     Answered(Answer),
 }
 
-impl Seen {
+impl Observations {
     /// Whether the server's certificate, and its proof that it holds the key, were found good.
     pub(super) fn verified(&self) -> bool {
         !self.chain.is_empty() && self.refused.is_none() && self.proved
@@ -108,7 +108,7 @@ impl Seen {
             && self
                 .asked
                 .as_ref()
-                .is_some_and(|asked| asked.shown == Shown::Certificate)
+                .is_some_and(|asked| asked.shown == Presented::Certificate)
     }
 
     /// Whether the handshake went by without a word about our certificate.
