@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use bank_client::environment::{Clock, ManualClock, Randomness as _, SystemRandomness};
 use bank_server::config::{Config, ScaConfig};
-use bank_server::consent::authorisation::{
-    AuthorisationError, Authorisations, Decision, Start,
-};
+use bank_server::consent::authorisation::{AuthorisationError, Authorisations, Decision, Start};
 use bank_server::core_banking::ledger::Ledger;
 use bank_server::domain::{MethodId, PsuId};
 use bank_server::sca::{Passwords, Proof, Sca, Source, Subject};

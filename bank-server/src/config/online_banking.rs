@@ -76,14 +76,6 @@ impl OnlineBankingConfig {
         Origin(origin)
     }
 
-    /// Lifetime of sessions.
-    pub(crate) fn session_lifetime(&self) -> SessionLifetime {
-        SessionLifetime {
-            idle: TimeDelta::minutes(self.idle_minutes.into()),
-            whole: TimeDelta::minutes(self.session_minutes.into()),
-        }
-    }
-
     /// Faults that need no file or socket to find.
     pub(super) fn faults(&self) -> Vec<ConfigError> {
         let mut faults = Vec::new();

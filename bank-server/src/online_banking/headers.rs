@@ -164,7 +164,8 @@ async fn answer(
         request.into_response(problem.respond(&visit))
     } else {
         request.extensions_mut().insert(Rc::clone(&visit));
-        let Ok(answer) = timeout(visit.state.limits.request_timeout(), next.call(request)).await else {
+        let Ok(answer) = timeout(visit.state.limits.request_timeout(), next.call(request)).await
+        else {
             return Err(TimedOut(visit).into());
         };
         with_page(answer?.map_into_boxed_body(), &visit)

@@ -26,7 +26,7 @@ use tokio_util::either::Either;
 use url::{Host, Url};
 
 use super::client_address::TrustedProxies;
-use crate::config::{LimitsConfig, OnlineBankingConfig};
+use crate::config::OnlineBankingConfig;
 use crate::config_error::ConfigError;
 use crate::file_mode::is_open_to_others;
 

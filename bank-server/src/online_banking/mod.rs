@@ -78,15 +78,6 @@ pub(crate) struct OnlineBanking {
     pub(crate) figures: Figures,
 }
 
-/// Limits of a request for a page.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PageLimits {
-    /// Largest header fields together, in bytes.
-    pub(crate) headers: usize,
-    /// Timeout of a request, response included.
-    pub(crate) time: Duration,
-}
-
 /// The pages and their paths.
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
     app.configure(assets::configure)

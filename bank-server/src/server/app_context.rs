@@ -13,9 +13,7 @@ use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
 use crate::core_banking::ledger::{Ledger, read_along};
 use crate::identity::Licences;
-use crate::online_banking::{
-    ENGLISH, OnlineBanking, OtherBanks, OtherBanksParts, PageLimits, Seal,
-};
+use crate::online_banking::{ENGLISH, OnlineBanking, OtherBanks, OtherBanksParts, Seal};
 use crate::sca::Sca;
 use crate::store::connections::Connections;
 use crate::store::consents::Consents;

@@ -1,6 +1,7 @@
 //! Listening sockets of the server, and TLS set-up of online banking.
 
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use rustls_pki_types::UnixTime;
@@ -78,7 +79,10 @@ pub(super) fn open_pages(
         address,
         origin: pages.origin_at(address),
         listener,
-        session_lifetime: pages.session_lifetime(),
+        session_lifetime: SessionLifetime {
+            idle: TimeDelta::minutes(pages.idle_minutes.into()),
+            whole: TimeDelta::minutes(pages.session_minutes.into()),
+        },
         proxies: TrustedProxies::new(&pages.trusted_proxies),
     })
 }

@@ -161,14 +161,14 @@ impl Retention {
              ({consents})) AND NOT EXISTS \
              (SELECT 1 FROM consent c WHERE c.tpp = tpp.organisation AND c.id NOT IN ({consents}))"
         );
-        let [authorisations, counters, sessions, phones] = [
-            periods.authorisations,
-            periods.counters,
-            periods.sessions,
-            periods.phones,
+        let [authorisations, counters, sessions] = [
+            periods.authorisations_days,
+            periods.counters_days,
+            periods.sessions_days,
         ]
         .map(time);
-        let counted = day(periods.counters);
+        let phones = (now - self.phones).timestamp();
+        let counted = day(periods.counters_days);
         let now = now.timestamp();
         // Of one table each: its key, and which rows are old.
         let old = [

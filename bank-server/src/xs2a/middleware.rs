@@ -189,7 +189,7 @@ async fn pass(
                     let closed = session.still_here().await.err();
                     Err(given_up(closed.map_or_else(ApiError::internal, |closed| closed.error)))
                 }
-                outcome = timeout(state.limits.time, next.call(request)) => outcome.map_err(|_| {
+                outcome = timeout(state.limits.request_timeout(), next.call(request)) => outcome.map_err(|_| {
                     let error = if receiving.get() {
                         ApiError::slow_request()
                     } else {

@@ -178,10 +178,10 @@ impl Authorisations {
 
     async fn advance_page(
         &self,
-        page: Page,
+        page: AccessRequest,
         to: ScaStatus,
         change: Change<'_>,
-    ) -> Result<Page, AuthorisationError> {
+    ) -> Result<AccessRequest, AuthorisationError> {
         let advanced = self.advance(&page.authorisation, to, change, None);
         Ok(AccessRequest {
             authorisation: advanced.await?,

@@ -201,7 +201,7 @@ impl Scene {
         let tpp = self.tpp.organisation();
         let step = self
             .authorisations
-            .authenticate(tpp, consent, id, None, PASSWORD);
+            .authenticate(key(tpp, consent, id), None, PASSWORD);
         step.await.unwrap();
     }
 
