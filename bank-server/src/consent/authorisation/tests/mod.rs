@@ -196,15 +196,6 @@ impl Scene {
         self.start(consent, approach, psu).await.unwrap().id
     }
 
-    /// Passes Anna's password on.
-    async fn authenticate(&self, consent: &str, id: &str) {
-        let tpp = self.tpp.organisation();
-        let step = self
-            .authorisations
-            .authenticate(key(tpp, consent, id), None, PASSWORD);
-        step.await.unwrap();
-    }
-
     /// A proof of hers, for that authorisation, with a code of a new time step.
     async fn proof(&self, name: &str, id: &str) -> Proof {
         let (psu, subject) = (psu(name), Subject::authorisation(id));
