@@ -128,10 +128,10 @@ impl Clock for ManualClock {
 
 /// A source of chance.
 pub trait Randomness: Send + Sync + 'static {
-    /// Sixteen bytes that nobody can foresee.
+    /// Sixteen unpredictable bytes.
     fn bytes(&self) -> [u8; 16];
 
-    /// An id that nobody can foresee (RFC 9562, version 4).
+    /// An unpredictable id (RFC 9562, version 4).
     fn uuid(&self) -> Uuid {
         uuid::Builder::from_random_bytes(self.bytes()).into_uuid()
     }

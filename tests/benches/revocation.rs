@@ -23,6 +23,7 @@ use shared_types::pki::revocation::{Issuers, List};
 use tests::child_process::memory;
 use tests::generators::write_list;
 use tests::handshake::client;
+use tests::process::bank_toml;
 use tests::sdk::{BANK_B, bank_builder};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -85,22 +86,10 @@ async fn measure() -> bool {
 
 /// Bank B, with a list of its issuing CA of its own.
 async fn start(folder: &Path, name: &str) -> RunningBank {
-    let configuration = format!(
-        r#"
-            bank = {{ name = "Bank B {name}" }}
-            operator = {{ listen = "127.0.0.1:0" }}
-            store = {{ path = "{name}.db" }}
-            [xs2a]
-            listen = "127.0.0.1:0"
-            certificate = "pki/bank-b/qwac.pem"
-            private_key = "pki/bank-b/qwac.key"
-            anchors = ["pki/ca1/root.pem"]
-            intermediates = ["pki/ca1/issuing.pem"]
-            [revocation]
-            lists = ["pki/ca1/root.crl", "{name}.crl"]
-            [register]
-            file = "pki/register.json"
-        "#
+    let configuration = bank_toml(
+        &format!("Bank B {name}"),
+        &format!("{{ path = \"{name}.db\" }}"),
+        &format!("lists = [\"pki/ca1/root.crl\", \"{name}.crl\"]"),
     );
     let file = folder.join(format!("{name}.toml"));
     fs::write(&file, configuration).unwrap();

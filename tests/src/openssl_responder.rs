@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use crate::child_process::ChildProcess;
 use crate::http::LAST_STATUS_REQUEST;
 use crate::ports;
+use crate::process::bank_toml;
 use crate::programs::{both, system};
 use crate::wait::wait_for;
 
@@ -74,31 +75,20 @@ impl World {
     ) -> Bank {
         let number = fs::read_dir(self.folder.path()).unwrap().count();
         let file = self.path(&format!("bank-{number}.toml"));
-        let text = format!(
+        let revocation = format!(
             r#"
-            bank = {{ name = "Bank B" }}
-            operator = {{ listen = "127.0.0.1:0" }}
-            store = {{ path = "bank-{number}.db" }}
-
-            [xs2a]
-            listen = "127.0.0.1:0"
-            certificate = "pki/bank-b/qwac.pem"
-            private_key = "pki/bank-b/qwac.key"
-            anchors = ["pki/ca1/root.pem"]
-
-            [revocation]
             lists = ["pki/ca1/root.crl"]
             refresh_seconds = 1
             allow_local_addresses = true
             unknown_status = "{unknown_status}"
             ocsp = {{ peers = true, response_timeout_seconds = {response_timeout_seconds}{ocsp} }}
-
-            # The wait for the responder is a part of the handshake.
-            [limits]
-            handshake_seconds = 30
             "#
         );
-        fs::write(&file, text).unwrap();
+        let store = format!("{{ path = \"bank-{number}.db\" }}");
+        let text = bank_toml("Bank B", &store, &revocation);
+        // The wait for the responder is a part of the handshake.
+        let limits = "[limits]\nhandshake_seconds = 30\n";
+        fs::write(&file, text + limits).unwrap();
         let config = Config::read(&file).unwrap();
         let witness = Arc::new(Witness::default());
         let running = BankServer::new(config)

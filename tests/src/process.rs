@@ -37,13 +37,21 @@ pub fn prepare_with(store: &str) -> (TempDir, Pki) {
     let pki = Pki::make(SystemClock.now()).unwrap();
     pki.write(&folder.path().join("pki"), SystemClock.now())
         .unwrap();
-    fs::write(
-        folder.path().join("bank.toml"),
+    let lists = r#"lists = ["pki/ca1/root.crl", "pki/ca1/issuing.crl"]"#;
+    let text = bank_toml("Bank B", store, lists);
+    fs::write(folder.path().join("bank.toml"), text).unwrap();
+    (folder, pki)
+}
+
+/// A `bank.toml` with the certificates of Bank B, below `pki`; `revocation` is the content of that
+/// section.
+pub fn bank_toml(name: &str, store: &str, revocation: &str) -> String {
+    format!(
         r#"
-            bank = { name = "Bank B" }
-            operator = { listen = "127.0.0.1:0" }
-            store = STORE
-            log = { format = "json" }
+            bank = {{ name = "{name}" }}
+            operator = {{ listen = "127.0.0.1:0" }}
+            store = {store}
+            log = {{ format = "json" }}
             [xs2a]
             listen = "127.0.0.1:0"
             certificate = "pki/bank-b/qwac.pem"
@@ -51,14 +59,11 @@ pub fn prepare_with(store: &str) -> (TempDir, Pki) {
             anchors = ["pki/ca1/root.pem"]
             intermediates = ["pki/ca1/issuing.pem"]
             [revocation]
-            lists = ["pki/ca1/root.crl", "pki/ca1/issuing.crl"]
+            {revocation}
             [register]
             file = "pki/register.json"
         "#
-        .replace("STORE", store),
     )
-    .unwrap();
-    (folder, pki)
 }
 
 /// The configuration of a bank that runs already for another replica of it, in a file of that name

@@ -57,7 +57,7 @@ impl PolicySource for LicenceSource {
         let register = match (&self.register, contents.first()) {
             (Some(source), Some(json)) => {
                 let register = Register::from_json(json).map_err(|error| source.fault(&error))?;
-                if !register.licenses_anybody(day(now)) {
+                if !register.has_licence_on(day(now)) {
                     return Err(
                         source.fault(&"licenses no TPP at this time: no peer could connect")
                     );

@@ -224,7 +224,7 @@ impl Register {
 
     /// Whether any party is licensed on that day.
     #[must_use]
-    pub fn licenses_anybody(&self, today: NaiveDate) -> bool {
+    pub fn has_licence_on(&self, today: NaiveDate) -> bool {
         self.0.values().any(|entry| entry.check(today).is_ok())
     }
 }
@@ -345,8 +345,8 @@ mod tests {
             register.licence(&other, "DE", day("2026-05-01")),
             Err(NotLicensed::NotInRegister(_))
         ));
-        assert!(register.licenses_anybody(day("2026-05-01")));
-        assert!(!register.licenses_anybody(day("2027-05-01")));
+        assert!(register.has_licence_on(day("2026-05-01")));
+        assert!(!register.has_licence_on(day("2027-05-01")));
     }
 
     #[test]
