@@ -211,7 +211,7 @@ pub enum Refusal {
     Revoked {
         /// The authority that revoked it.
         issuer: String,
-        /// Since when.
+        /// The time of the revocation.
         since: UnixTime,
         /// The reason.
         reason: Reason,

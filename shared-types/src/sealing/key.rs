@@ -31,9 +31,9 @@ pub enum KeyPlace {
     Variable(String),
     /// The system's keyring.
     Keyring {
-        /// Under which service.
+        /// The service.
         service: String,
-        /// Under which name.
+        /// The name.
         name: String,
     },
 }
@@ -241,9 +241,9 @@ struct SystemKeyring<'a> {
 impl SystemKeyring<'_> {
     fn entry(&self) -> Result<keyring::Entry, String> {
         if let Err(error) = keyring::Entry::store_status() {
-            return Err(said(error));
+            return Err(without_secret(error));
         }
-        keyring::Entry::new(self.service, self.name).map_err(|error| said(&error))
+        keyring::Entry::new(self.service, self.name).map_err(|error| without_secret(&error))
     }
 }
 
@@ -253,19 +253,19 @@ impl Keyring for SystemKeyring<'_> {
         match self.entry()?.get_secret() {
             Ok(secret) => Ok(Some(secret)),
             Err(keyring::Error::NoEntry) => Ok(None),
-            Err(error) => Err(said(&error)),
+            Err(error) => Err(without_secret(&error)),
         }
     }
 
     fn write(&self, secret: &[u8]) -> Result<(), String> {
         let written = self.entry()?.set_secret(secret);
-        written.map_err(|error| said(&error))
+        written.map_err(|error| without_secret(&error))
     }
 }
 
 /// The error without what was read: some errors of keyrings carry the secret itself.
 #[cfg(feature = "keyring")]
-fn said(error: &keyring::Error) -> String {
+fn without_secret(error: &keyring::Error) -> String {
     match error {
         keyring::Error::BadEncoding(_) | keyring::Error::BadDataFormat(..) => {
             "what it holds cannot be read".to_owned()

@@ -142,7 +142,7 @@ pub enum ReferenceMatch {
     Similar,
     /// Two accounts.
     Different,
-    /// They have no kind of number in common.
+    /// No kind of number in common.
     Unknown,
 }
 
@@ -276,7 +276,7 @@ impl utoipa::ToSchema for BalanceType {}
 pub struct Balance {
     /// The amount.
     pub balance_amount: Amount,
-    /// Of which kind.
+    /// The type.
     pub balance_type: BalanceType,
     /// Whether the credit limit is counted in.
     pub credit_limit_included: Option<bool>,
@@ -379,7 +379,7 @@ pub struct AccountDetails {
     pub linked_accounts: Option<Text<70>>,
     /// Private or professional.
     pub usage: Option<Usage>,
-    /// More, in words.
+    /// Further details, in words.
     pub details: Option<Text<500>>,
     /// Balances, if asked for and allowed.
     pub balances: Option<Vec<Balance>>,

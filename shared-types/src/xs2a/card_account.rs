@@ -56,7 +56,7 @@ pub struct CardAccountDetails {
     pub status: Option<AccountStatus>,
     /// Private or professional.
     pub usage: Option<Usage>,
-    /// More, in words.
+    /// Further details, in words.
     pub details: Option<Text<1000>>,
     /// Credit limit of the card.
     pub credit_limit: Option<Amount>,
@@ -255,7 +255,7 @@ pub struct CardTransaction {
     /// The card that was used; the standard spells this one field in capitals.
     #[serde(rename = "maskedPAN")]
     pub masked_pan: Option<Text<35>>,
-    /// More, in words.
+    /// Further details, in words.
     pub transaction_details: Option<Text<1000>>,
     /// Whether it is on an invoice already.
     pub invoiced: Option<bool>,

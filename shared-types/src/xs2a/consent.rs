@@ -24,7 +24,7 @@ pub struct AccountAccess {
     pub balances: Option<Vec<AccountReference>>,
     /// Details and transactions of these accounts. Empty: the customer chooses at the bank.
     pub transactions: Option<Vec<AccountReference>>,
-    /// More about the accounts named above.
+    /// Further information about the accounts named above.
     pub additional_information: Option<AdditionalInformation>,
     /// A list of the accounts, and no more.
     pub available_accounts: Option<AllAccounts>,
@@ -36,7 +36,7 @@ pub struct AccountAccess {
     pub restricted_to: Option<Vec<Text<4>>>,
 }
 
-/// More than PSD2 asks for (schema `additionalInformationAccess`).
+/// Access beyond PSD2 (schema `additionalInformationAccess`).
 #[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -135,7 +135,7 @@ impl fmt::Debug for TppMessage {
 pub enum Category {
     /// The request was not carried out.
     Error,
-    /// It was, with a caveat.
+    /// The request was carried out, with a caveat.
     Warning,
 }
 

@@ -75,19 +75,19 @@ pub struct EntryDetails {
     pub currency_exchange: Option<Vec<ExchangeRate>>,
     /// Name of the creditor.
     pub creditor_name: Option<Text<70>>,
-    /// On which account.
+    /// Account of the creditor.
     pub creditor_account: Option<AccountReference>,
-    /// At which bank (BIC).
+    /// BIC of the creditor's bank.
     pub creditor_agent: Option<Text<11>>,
-    /// On whose behalf the creditor got it.
+    /// The ultimate creditor, on whose behalf the creditor got the money.
     pub ultimate_creditor: Option<Text<70>>,
     /// Name of the debtor.
     pub debtor_name: Option<Text<70>>,
-    /// From which account.
+    /// Account of the debtor.
     pub debtor_account: Option<AccountReference>,
-    /// At which bank (BIC).
+    /// BIC of the debtor's bank.
     pub debtor_agent: Option<Text<11>>,
-    /// On whose behalf the debtor paid.
+    /// The ultimate debtor, on whose behalf the debtor paid.
     pub ultimate_debtor: Option<Text<70>>,
     /// Remittance information, in words.
     pub remittance_information_unstructured: Option<Text<140>>,
@@ -202,19 +202,19 @@ pub struct Transaction {
     pub currency_exchange: Option<Vec<ExchangeRate>>,
     /// Name of the creditor.
     pub creditor_name: Option<Text<70>>,
-    /// On which account.
+    /// Account of the creditor.
     pub creditor_account: Option<AccountReference>,
-    /// At which bank (BIC).
+    /// BIC of the creditor's bank.
     pub creditor_agent: Option<Text<11>>,
-    /// On whose behalf the creditor got it.
+    /// The ultimate creditor, on whose behalf the creditor got the money.
     pub ultimate_creditor: Option<Text<70>>,
     /// Name of the debtor.
     pub debtor_name: Option<Text<70>>,
-    /// From which account.
+    /// Account of the debtor.
     pub debtor_account: Option<AccountReference>,
-    /// At which bank (BIC).
+    /// BIC of the debtor's bank.
     pub debtor_agent: Option<Text<11>>,
-    /// On whose behalf the debtor paid.
+    /// The ultimate debtor, on whose behalf the debtor paid.
     pub ultimate_debtor: Option<Text<70>>,
     /// Remittance information, in words.
     pub remittance_information_unstructured: Option<Text<140>>,
@@ -226,7 +226,7 @@ pub struct Transaction {
     pub remittance_information_structured_array: Option<Vec<StructuredRemittance>>,
     /// The payments of a batch entry.
     pub entry_details: Option<Vec<EntryDetails>>,
-    /// More, in words.
+    /// Further details, in words.
     pub additional_information: Option<Text<500>>,
     /// The standing order, of entries of `information`.
     pub additional_information_structured: Option<Box<AdditionalInformation>>,

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use fixtures::openssl_client::{Reaction, ask};
+use fixtures::openssl_client::{Reaction, send_request};
 use serde_json::Value;
 use tests::banks::Banks;
 use tests::held_connection::connect;
@@ -45,7 +45,7 @@ async fn sigterm_ends_the_server_and_health_tells_how_it_is() {
     server.child.terminate();
     // The quiet one ends after a while, in which it could have asked; the busy one gets its answer.
     assert!(matches!(quiet.read(&mut [0]), Ok(0) | Err(_)));
-    let Reaction::Http(answer) = ask(&mut busy, &body) else {
+    let Reaction::Http(answer) = send_request(&mut busy, &body) else {
         panic!()
     };
     assert!(

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use bank_server::config::HeaderForm;
-use fixtures::openssl_client::{self, Reaction, ask};
+use fixtures::openssl_client::{self, Reaction, send_request};
 use fixtures::pki::Identity;
 use openssl::ssl::SslStream;
 use tests::banks::Banks;
@@ -112,7 +112,7 @@ async fn handshakes_and_quiet_connections_have_a_time() {
         answer_pings_to_the_end(well, b"");
         // Something is asked, and then nothing more.
         let mut once = connect(address, &identity, b"\x08http/1.1");
-        let Reaction::Http(answer) = ask(&mut once, STATUS_REQUEST) else {
+        let Reaction::Http(answer) = send_request(&mut once, STATUS_REQUEST) else {
             panic!()
         };
         assert!(answer.starts_with(b"HTTP/1.1 403"));
@@ -193,7 +193,7 @@ async fn an_organisation_may_hold_so_many_connections() {
             ["HTTP/1.1 403", "HTTP/1.1 403"]
         );
         let mut excess = connect(address, &a, b"\x08http/1.1");
-        let Reaction::Http(answer) = ask(&mut excess, STATUS_REQUEST) else {
+        let Reaction::Http(answer) = send_request(&mut excess, STATUS_REQUEST) else {
             panic!()
         };
         let answer = String::from_utf8(answer).unwrap();
@@ -277,7 +277,7 @@ async fn an_organisation_may_have_so_many_requests_at_a_time() {
         assert_eq!(&head, b"HTTP/1.1 100");
         open.write_all(b"{").unwrap();
 
-        let ask_as = |identity| match ask(&mut connect(address, identity, b"\x08http/1.1"), LAST_STATUS_REQUEST) {
+        let ask_as = |identity| match send_request(&mut connect(address, identity, b"\x08http/1.1"), LAST_STATUS_REQUEST) {
             Reaction::Http(answer) => String::from_utf8(answer).unwrap(),
             other => panic!("{other:?}"),
         };
@@ -361,7 +361,7 @@ async fn responses_that_are_not_read_do_not_accumulate() {
         .await;
     let (address, identity) = (bank.xs2a_address(), banks.sandbox.pki.bank_a.qwac.clone());
     tokio::task::spawn_blocking(move || {
-        let status = || match ask(
+        let status = || match send_request(
             &mut connect(address, &identity, b"\x08http/1.1"),
             STATUS_REQUEST,
         ) {

@@ -37,10 +37,10 @@ pub struct List {
     index: Vec<u32>,
 }
 
-/// For which of its issuer's certificates a list speaks (`issuingDistributionPoint`).
+/// Scope of a list: certificates of its issuer that it covers (`issuingDistributionPoint`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Scope {
-    /// Those that name one of these places; empty means all.
+    /// Distribution points, one of which a certificate names; empty means all.
     places: Vec<String>,
     only_ca: bool,
     only_end_entity: bool,
@@ -234,7 +234,7 @@ impl List {
         self.this_update
     }
 
-    /// By when there will be another.
+    /// The time of the next list.
     #[must_use]
     pub fn next_update(&self) -> UnixTime {
         self.next_update

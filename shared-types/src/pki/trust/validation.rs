@@ -11,7 +11,7 @@ use super::{Refusal, Usage, Window, policies};
 
 const NAME_CONSTRAINTS: Oid<'static> = oid!(2.5.29.30);
 
-/// For what, and when, paths of a chain have to be valid.
+/// Purpose and time for which paths of a chain have to be valid.
 pub(super) struct Validation {
     usage: Usage,
     now: UnixTime,

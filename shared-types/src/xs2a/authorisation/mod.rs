@@ -25,7 +25,7 @@ use crate::xs2a::text::Text;
 #[strum(serialize_all = "camelCase")]
 #[strum(parse_err_ty = UnknownName, parse_err_fn = UnknownName::new)]
 pub enum ScaStatus {
-    /// It was made, and no more.
+    /// Started, without a step yet.
     Received,
     /// The customer is known by name.
     PsuIdentified,
@@ -39,7 +39,7 @@ pub enum ScaStatus {
     Unconfirmed,
     /// Done. Final.
     Finalised,
-    /// It went wrong, was refused, or was left lying. Final.
+    /// Failed, refused, or not completed in time. Final.
     Failed,
     /// The bank did not ask for SCA. Final.
     Exempted,
@@ -111,11 +111,11 @@ pub struct AuthenticationObject {
     pub authentication_type: AuthenticationType,
     /// The version of the method, after the bank's documentation.
     pub authentication_version: Option<String>,
-    /// By this it is selected.
+    /// The id with which it is selected.
     pub authentication_method_id: Text<35>,
     /// The name that the customer, or the bank, gave it.
     pub name: Option<String>,
-    /// More about it, for the customer.
+    /// Explanation for the customer.
     pub explanation: Option<String>,
 }
 
@@ -162,7 +162,7 @@ pub struct ChallengeData {
     pub otp_max_length: Option<u32>,
     /// The characters of the code.
     pub otp_format: Option<OtpFormat>,
-    /// More for the customer; the TPP has to show it.
+    /// Information for the customer; the TPP has to show it.
     pub additional_information: Option<String>,
 }
 
