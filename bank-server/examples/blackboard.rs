@@ -276,7 +276,7 @@ async fn run(arguments: Arguments) -> Result<(), Vec<ConfigError>> {
 
     let failed = |error: io::Error| {
         vec![ConfigError {
-            place: "--listen".to_owned(),
+            key: "--listen".to_owned(),
             problem: format!("{listen}: {error}"),
             line: None,
         }]

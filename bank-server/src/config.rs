@@ -82,25 +82,26 @@ pub struct Config {
     pub log: LogConfig,
     /// Export of traces.
     pub traces: Option<TracesConfig>,
-    /// Lines of the file at which the fields stand.
+    /// The line of each key.
     #[serde(skip)]
     pub(crate) lines: Lines,
 }
 
-/// A configuration file, as far as it can be read.
+/// Result of reading a configuration file that may have errors.
 pub(crate) struct ReadConfig {
-    /// With values made up in the place of those that are wrong or missing; none, if that was not
-    /// possible.
+    /// The configuration, with substitutes for values that are wrong or missing; none, if that was
+    /// not possible.
     pub(crate) config: Option<Config>,
-    /// What is wrong with the text.
+    /// Errors in the text.
     pub(crate) faults: Vec<ConfigError>,
-    made_up: BTreeSet<String>,
+    /// Paths of the substituted values.
+    substituted: BTreeSet<String>,
 }
 
 impl ReadConfig {
-    /// Whether what was found there is owed to a value that was made up.
-    pub(crate) fn is_made_up(&self, place: &str) -> bool {
-        reading::is_within(&self.made_up, place)
+    /// Whether the value at that path, or around it, was substituted.
+    pub(crate) fn is_substituted(&self, path: &str) -> bool {
+        reading::is_within(&self.substituted, path)
     }
 }
 
@@ -314,7 +315,7 @@ impl LimitsConfig {
     }
 }
 
-/// The place of a fault that no field has.
+/// Key of an error that concerns the whole file.
 const WHOLE_FILE: &str = "the file";
 
 /// Section `[log]`.
@@ -348,8 +349,7 @@ impl Default for LogConfig {
 }
 
 impl Config {
-    /// Reads the file and takes its paths from its folder. Where several things are wrong with it,
-    /// the first is returned.
+    /// Reads the file, and makes its paths relative to its folder. Returns the first error.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
         let ReadConfig { config, faults, .. } = Self::read_all(file);
         match (faults.into_iter().next(), config) {
@@ -359,7 +359,7 @@ impl Config {
         }
     }
 
-    /// Reads the file, and goes on where something is wrong with it.
+    /// Reads the file, and goes on after errors.
     pub(crate) fn read_all(file: &Path) -> ReadConfig {
         let mut read = match std::fs::read_to_string(file) {
             Ok(text) => reading::read(&text),
@@ -369,7 +369,7 @@ impl Config {
                     WHOLE_FILE,
                     format!("cannot be read: {error}"),
                 )],
-                made_up: BTreeSet::new(),
+                substituted: BTreeSet::new(),
             },
         };
         read.config = read.config.map(|config| config.in_folder_of(file));
@@ -408,7 +408,7 @@ impl Config {
         config
     }
 
-    /// What can be seen to be wrong without opening anything.
+    /// Errors that can be found without opening anything.
     #[must_use]
     pub fn faults(&self) -> Vec<ConfigError> {
         let limits = &self.limits;
@@ -425,8 +425,9 @@ impl Config {
         {
             faults.push(ConfigError::new(
                 "revocation.lists",
-                "names no revocation list, so no certificate's status could be known and nobody could connect; name \
-                 lists, set ocsp.peers = true, or set unknown_status = \"soft-fail\"",
+                "names no revocation list, so no certificate's status could be known and no peer \
+                 could connect; name lists, set ocsp.peers = true, or set unknown_status = \
+                 \"soft-fail\"",
             ));
         }
         if let Some(problem) = name_problem(&self.bank.name) {
@@ -436,7 +437,7 @@ impl Config {
         if self.xs2a.anchors.is_empty() {
             faults.push(ConfigError::new(
                 "xs2a.anchors",
-                "names no certification authority: nobody could connect",
+                "names no certification authority: no peer could connect",
             ));
         }
         faults.extend(
@@ -460,8 +461,7 @@ impl Config {
 }
 
 impl Config {
-    /// Lists at addresses that are not fetched from, and listeners where they should not or cannot
-    /// listen.
+    /// Errors of the addresses of CRLs and listeners.
     fn address_faults(&self) -> Vec<ConfigError> {
         let lists = self.revocation.lists.iter().enumerate();
         let lists = lists.filter(|(_, list)| {
@@ -471,8 +471,8 @@ impl Config {
         let mut faults: Vec<ConfigError> = lists
             .map(|(index, list)| {
                 let problem = format!(
-                    "{list} is neither a file nor an http:// address: lists are signed, and fetched over HTTP alone \
-                     (RFC 5280, section 8)"
+                    "{list} is neither a file nor an http:// address: lists are signed, and \
+                     fetched over HTTP alone (RFC 5280, section 8)"
                 );
                 ConfigError::new(format!("revocation.lists[{index}]"), problem)
             })
@@ -495,7 +495,7 @@ impl Config {
             ("online_banking.listen", pages),
             ("operator.listen", Some(self.operator.listen)),
         ];
-        for (index, (place, address)) in listeners.iter().enumerate() {
+        for (index, (key, address)) in listeners.iter().enumerate() {
             let before = listeners.iter().take(index);
             let same = before.filter(|(_, other)| {
                 address.zip(*other).is_some_and(|(one, other)| {
@@ -506,14 +506,14 @@ impl Config {
                 })
             });
             faults.extend(same.map(|(other, _)| {
-                ConfigError::new(*place, format!("has the port of {other}: give it another"))
+                ConfigError::new(*key, format!("has the port of {other}: give it another"))
             }));
         }
         faults
     }
 }
 
-/// What keeps a text from being the name by which customers know a bank.
+/// The problem of a bank's name for customers.
 fn name_problem(name: &str) -> Option<&'static str> {
     (name.trim().is_empty() || name.chars().any(char::is_control))
         .then_some("must have characters that can be seen, and no control characters")
@@ -544,11 +544,7 @@ mod tests {
         };
         let faults = |limits: &str| -> Vec<String> {
             let config: Config = toml::from_str(&text(limits)).unwrap();
-            config
-                .faults()
-                .into_iter()
-                .map(|fault| fault.place)
-                .collect()
+            config.faults().into_iter().map(|fault| fault.key).collect()
         };
         assert!(faults("").is_empty());
         assert_eq!(faults("idle_seconds = 0"), ["limits.idle_seconds"]);
@@ -591,12 +587,12 @@ lists = ["l"]
             .as_ref()
             .map(|config| config.lines.locate(config.faults()));
         let more = more.into_iter().flatten();
-        let more = more.filter(|fault| !read.is_made_up(&fault.place));
+        let more = more.filter(|fault| !read.is_substituted(&fault.key));
         read.faults
             .iter()
             .cloned()
             .chain(more)
-            .map(|fault| format!("{}: {}", fault.line.unwrap_or_default(), fault.place))
+            .map(|fault| format!("{}: {}", fault.line.unwrap_or_default(), fault.key))
             .collect()
     }
 

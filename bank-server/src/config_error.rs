@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The key, such as `xs2a.certificate`, or the file as a whole.
-    pub place: String,
+    pub key: String,
     /// The problem.
     pub problem: String,
     /// The line of the configuration file, from 1, where it is known.
@@ -14,9 +14,9 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
-            place: place.into(),
+            key: key.into(),
             problem: problem.into(),
             line: None,
         }
@@ -34,6 +34,6 @@ impl fmt::Display for ConfigError {
         if let Some(line) = self.line {
             write!(f, "line {line}, ")?;
         }
-        write!(f, "{}: {}", self.place, self.problem)
+        write!(f, "{}: {}", self.key, self.problem)
     }
 }

@@ -46,7 +46,7 @@ impl Resource {
         delete: DELETE;
     }
 
-    /// What answers other methods, in the place of a `405` without a body.
+    /// Sets the response to other methods, in the place of a `405` without a body.
     pub(crate) fn refuse(self, refuse: fn(&HttpRequest) -> HttpResponse) -> Self {
         Self { refuse, ..self }
     }

@@ -219,7 +219,7 @@ fn store_failure(error: &StoreError) -> Failure {
 
 async fn migrate(path: &Path) -> Result<(), Failure> {
     let config = read(path)?;
-    let versions = Database::migrate(&config.store.place).await;
+    let versions = Database::migrate(&config.store.location).await;
     let (before, after) = versions.map_err(|error| store_failure(&error))?;
     let mut out = std::io::stdout().lock();
     let _ = if before == after {
@@ -274,8 +274,8 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
         .hash(line.trim_end_matches(['\r', '\n']))
         .map_err(|error| failed(error.to_string()))?;
     let secret = TotpSecret::random(randomness.as_ref());
-    let (place, key) = (&config.store.place, &config.store.key);
-    let opened = Database::open_with_key(DatabaseUse::Serving, place, key, randomness).await;
+    let (location, key) = (&config.store.location, &config.store.key);
+    let opened = Database::open_with_key(DatabaseUse::Serving, location, key, randomness).await;
     let (database, vault) = opened.map_err(|error| store_failure(&error))?;
     // With another core banking system, the built-in ledger is empty.
     let known = ledger::knows(&database, &PsuId(customer.clone())).await;
@@ -318,7 +318,7 @@ async fn import(path: &Path, world: &Path) -> Result<(), Failure> {
             "give the path of the world file; nothing was loaded",
         )
     })?;
-    let opened = Database::open_for(DatabaseUse::Importing, &config.store.place).await;
+    let opened = Database::open_for(DatabaseUse::Importing, &config.store.location).await;
     let database = opened.map_err(|error| store_failure(&error))?;
     let today = Calendar::new(Arc::new(SystemClock), config.bank.time_zone).today();
     let imported = ledger::import(&database, today, std::io::BufReader::new(file)).await;

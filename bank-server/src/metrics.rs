@@ -19,8 +19,8 @@ use rustls_pki_types::UnixTime;
 use crate::identity::Licences;
 use crate::sca::Sca;
 use crate::store::Database;
-use crate::telemetry::figures::Figures;
 use crate::telemetry::gauges::gauges;
+use crate::telemetry::request_metrics::RequestMetrics;
 use crate::transport::listener::MtlsListener;
 use crate::transport::trust_reloader::TrustReport;
 
@@ -31,7 +31,7 @@ pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(crate) struct Parts<'a> {
     pub(crate) trust: Arc<ArcSwap<TrustReport>>,
     pub(crate) listeners: Vec<(&'static str, Arc<MtlsListener<Licences>>)>,
-    pub(crate) figures: &'a Figures,
+    pub(crate) request_metrics: &'a RequestMetrics,
     pub(crate) database: &'a Database,
     pub(crate) sca: &'a Sca,
 }
@@ -43,9 +43,9 @@ impl Metrics {
     /// The metrics of a bank that consists of these parts.
     pub(crate) fn of(parts: Parts<'_>) -> Self {
         let mut registry = Registry::with_prefix("bank");
-        registry.register_collector(Box::new(TrustFigures(parts.trust)));
+        registry.register_collector(Box::new(TrustMetrics(parts.trust)));
         registry.register_collector(Box::new(Connections(parts.listeners)));
-        parts.figures.register(&mut registry);
+        parts.request_metrics.register(&mut registry);
         parts.database.register(&mut registry);
         parts.sca.register(&mut registry);
         Self(registry)
@@ -100,16 +100,16 @@ impl Collector for Connections {
     }
 }
 
-struct TrustFigures(Arc<ArcSwap<TrustReport>>);
+struct TrustMetrics(Arc<ArcSwap<TrustReport>>);
 
 /// The report has no debug output of its own here.
-impl fmt::Debug for TrustFigures {
+impl fmt::Debug for TrustMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TrustFigures").finish()
+        f.debug_tuple("TrustMetrics").finish()
     }
 }
 
-impl Collector for TrustFigures {
+impl Collector for TrustMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let report = self.0.load();
         for (name, help, count) in [

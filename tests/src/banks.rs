@@ -148,7 +148,7 @@ impl Banks {
     pub async fn limited_bank_b(&self, change: impl FnOnce(&mut LimitsConfig)) -> RunningBank {
         let place = stores::empty(&self.folder.path().join("limited.db")).await;
         let limited = |config: &mut Config| {
-            config.store.place = place;
+            config.store.location = place;
             change(&mut config.limits);
         };
         self.replica_of_b(limited).await

@@ -85,7 +85,7 @@ impl Customer {
     /// Any, at a bank whose TPPs have to confirm, or not.
     pub async fn named(banks: &Banks, id: &str, confirmation_code: bool) -> Self {
         let config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
-        let database = Database::open(&config.store.place).await.unwrap();
+        let database = Database::open(&config.store.location).await.unwrap();
         let randomness = Arc::new(SystemRandomness);
         let vault = Vault::open_file(&config.store.key, randomness.clone()).unwrap();
         let clock: Arc<dyn Clock> = banks.clock.clone();
@@ -116,7 +116,7 @@ impl Customer {
     /// The operator gives her another password, and the same authenticator.
     pub async fn change_password(&self, banks: &Banks, password: &str) {
         let config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
-        let database = Database::open(&config.store.place).await.unwrap();
+        let database = Database::open(&config.store.location).await.unwrap();
         let randomness = Arc::new(SystemRandomness);
         let vault = Vault::open_file(&config.store.key, randomness.clone()).unwrap();
         let hash = Passwords::new(randomness).hash(password).unwrap();

@@ -52,7 +52,7 @@ impl GatewayListener {
         let pinned = folder.join("gateway.pem");
         fs::write(&pinned, &gateway.chain_pem).unwrap();
         let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
-        config.store.place = stores::empty(&folder.join("gateway_listener.db")).await;
+        config.store.location = stores::empty(&folder.join("gateway_listener.db")).await;
         config.gateway_listener = Some(GatewayListenerConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
             gateways: vec![pinned],
@@ -62,7 +62,7 @@ impl GatewayListener {
         });
         change(&mut config);
         let world = fs::read(folder.join("world/bank-b.jsonl")).unwrap();
-        let database = Database::open(&config.store.place).await.unwrap();
+        let database = Database::open(&config.store.location).await.unwrap();
         import(&database, banks.today(), world.as_slice())
             .await
             .unwrap();

@@ -62,12 +62,12 @@ pub async fn section() -> String {
 /// That of the bank whose configuration is in that file.
 pub async fn of(configuration: &Path) -> Database {
     let config = Config::read(configuration).unwrap();
-    Database::open(&config.store.place).await.unwrap()
+    Database::open(&config.store.location).await.unwrap()
 }
 
 /// All that is kept, as it is kept.
 pub fn bytes(configuration: &Path) -> Vec<u8> {
-    match Config::read(configuration).unwrap().store.place {
+    match Config::read(configuration).unwrap().store.location {
         DatabaseLocation::File(path) => {
             let mut log = path.clone().into_os_string();
             log.push("-wal");

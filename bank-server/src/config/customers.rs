@@ -106,13 +106,13 @@ impl From<Approach> for ScaApproach {
     }
 }
 
-/// Where TPPs may have customers sent back to.
+/// Hosts to which a TPP can have the customer sent back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RedirectUris {
-    /// To the hosts that are named in the TPP's certificate.
+    /// The hosts that the TPP's certificate names.
     CertificateNames,
-    /// To any host, over HTTPS.
+    /// Any host, over HTTPS.
     AnyHttps,
 }
 
@@ -141,12 +141,12 @@ impl ScaConfig {
             ));
         }
         for (index, approach) in named.iter().enumerate() {
-            let place = format!("sca.approaches[{index}]");
+            let key = format!("sca.approaches[{index}]");
             if named.iter().take(index).any(|other| other == approach) {
-                faults.push(ConfigError::new(place, "is named twice"));
+                faults.push(ConfigError::new(key, "is named twice"));
             } else if *approach != Approach::Embedded && !has_pages {
                 faults.push(ConfigError::new(
-                    place,
+                    key,
                     "needs the bank's own pages: add [online_banking], or leave it out",
                 ));
             }

@@ -76,7 +76,7 @@ const NAME: &str = "bank-server";
 impl Server {
     /// Sixteen connections, five seconds.
     pub const CONNECTIONS: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
-    /// How long a statement may take, unless something else is asked for.
+    /// Default timeout of a statement.
     pub const STATEMENT: Duration = Duration::from_secs(5);
 
     /// That database.

@@ -92,7 +92,7 @@ mod tests {
             let whole = format!("listen = \"127.0.0.1:0\"\n{text}");
             let config: GatewayListenerConfig = toml::from_str(&whole).unwrap();
             let faults = config.faults().into_iter();
-            faults.map(|fault| fault.place).collect()
+            faults.map(|fault| fault.key).collect()
         };
         let known = "gateways = [\"g\"]\n";
         assert!(places(known).is_empty());

@@ -79,8 +79,8 @@ impl OnlineBankingConfig {
     /// Faults that need no file or socket to find.
     pub(super) fn faults(&self) -> Vec<ConfigError> {
         let mut faults = Vec::new();
-        let mut fault = |place: &str, problem: &str| {
-            faults.push(ConfigError::new(format!("online_banking.{place}"), problem));
+        let mut fault = |key: &str, problem: &str| {
+            faults.push(ConfigError::new(format!("online_banking.{key}"), problem));
         };
         let origin = &self.origin;
         if !matches!(origin.scheme(), "http" | "https")
@@ -192,7 +192,7 @@ mod tests {
     fn plain_http_is_for_loopback_alone() {
         let places = |text: &str| -> Vec<String> {
             let faults = config(text).faults().into_iter();
-            faults.map(|fault| fault.place).collect()
+            faults.map(|fault| fault.key).collect()
         };
         let tls = "certificate = \"c\"\nprivate_key = \"k\"\n";
         let local = "listen = \"127.0.0.1:0\"\norigin = \"http://bank-a.localhost:0\"\n";

@@ -23,7 +23,7 @@ pub struct OtherBankConfig {
     pub organisation: OrganisationId,
 }
 
-/// What can be seen to be wrong with all of them.
+/// Errors that can be found without opening anything.
 pub(super) fn faults(banks: &[OtherBankConfig], has_pages: bool) -> Vec<ConfigError> {
     let mut faults = Vec::new();
     if !banks.is_empty() && !has_pages {
@@ -33,9 +33,9 @@ pub(super) fn faults(banks: &[OtherBankConfig], has_pages: bool) -> Vec<ConfigEr
         ));
     }
     for (index, bank) in banks.iter().enumerate() {
-        let mut fault = |place: &str, problem: &str| {
+        let mut fault = |key: &str, problem: &str| {
             faults.push(ConfigError::new(
-                format!("other_banks[{index}].{place}"),
+                format!("other_banks[{index}].{key}"),
                 problem,
             ));
         };
@@ -82,7 +82,7 @@ mod tests {
             }
             let file: File = toml::from_str(text).unwrap();
             let faults = faults(&file.other_banks, true).into_iter();
-            faults.map(|fault| fault.place).collect()
+            faults.map(|fault| fault.key).collect()
         };
         let bank = |name: &str, url: &str| {
             format!(

@@ -11,39 +11,39 @@ use toml::de::{DeArray, DeTable, DeValue, Deserializer, Error};
 use super::{Config, ReadConfig, WHOLE_FILE};
 use crate::config_error::ConfigError;
 
-/// The lines of a configuration file at which its fields stand.
+/// The line of each key in a configuration file, by its path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Lines(BTreeMap<String, usize>);
 
 impl Lines {
-    /// Gives faults the lines of their places: of the field, or else of what it is a part of.
+    /// Sets the line of each error: of its key, or of the table around it.
     pub(crate) fn locate(&self, faults: Vec<ConfigError>) -> Vec<ConfigError> {
         let locate = |mut fault: ConfigError| {
-            let mut place = fault.place.as_str();
-            while fault.line.is_none() && !place.is_empty() {
-                fault.line = self.0.get(place).copied();
-                let outer = place.rfind(['.', '[']).and_then(|end| place.get(..end));
-                place = outer.unwrap_or_default();
+            let mut path = fault.key.as_str();
+            while fault.line.is_none() && !path.is_empty() {
+                fault.line = self.0.get(path).copied();
+                let outer = path.rfind(['.', '[']).and_then(|end| path.get(..end));
+                path = outer.unwrap_or_default();
             }
             fault
         };
         faults.into_iter().map(locate).collect()
     }
 
-    fn add(&mut self, text: &str, place: &str, value: &DeValue<'_>) {
+    fn add(&mut self, text: &str, path: &str, value: &DeValue<'_>) {
         match value {
             DeValue::Table(table) => {
                 for (key, value) in table {
-                    let place = below(place, key.get_ref());
-                    self.0.insert(place.clone(), line(text, key.span().start));
-                    self.add(text, &place, value.get_ref());
+                    let path = below(path, key.get_ref());
+                    self.0.insert(path.clone(), line(text, key.span().start));
+                    self.add(text, &path, value.get_ref());
                 }
             }
             DeValue::Array(array) => {
                 for (index, value) in array.iter().enumerate() {
-                    let place = format!("{place}[{index}]");
-                    self.0.insert(place.clone(), line(text, value.span().start));
-                    self.add(text, &place, value.get_ref());
+                    let path = format!("{path}[{index}]");
+                    self.0.insert(path.clone(), line(text, value.span().start));
+                    self.add(text, &path, value.get_ref());
                 }
             }
             _ => {}
@@ -51,17 +51,17 @@ impl Lines {
     }
 }
 
-/// Reads a configuration. The parser stops at the first fault of a field: the field is noted,
-/// another value is put in its place, and it is read again.
+/// Reads a configuration. The parser stops at the first error: the error is recorded, its value is
+/// substituted, and the document is parsed again.
 pub(super) fn read(text: &str) -> ReadConfig {
-    /// More are not told.
+    /// Limit of reported errors.
     const MAX_FAULTS: usize = 100;
 
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut reading = ReadConfig {
         config: None,
         faults: Vec::new(),
-        made_up: BTreeSet::new(),
+        substituted: BTreeSet::new(),
     };
     if !errors.is_empty() {
         let errors = errors.into_iter().take(MAX_FAULTS);
@@ -91,58 +91,57 @@ pub(super) fn read(text: &str) -> ReadConfig {
             Err(error) => error,
         };
         let span = error.span().unwrap_or_default();
-        let mut place = substitutes
-            .place(&span)
+        let mut path = substitutes
+            .path(&span)
             .unwrap_or_else(|| innermost(&root, &span));
         let missing = quoted(error.message(), "missing field `");
         if let Some(field) = missing {
-            place = below(&place, field);
+            path = below(&path, field);
         }
         let is_unknown = error.message().starts_with("unknown field `");
-        if !reading.is_made_up(&place) {
+        if !reading.is_substituted(&path) {
             let fault = ConfigError::new(
-                if place.is_empty() { WHOLE_FILE } else { &place },
+                if path.is_empty() { WHOLE_FILE } else { &path },
                 one_line(&error),
             );
             let located = lines.locate(vec![fault]).into_iter();
             reading.faults.extend(located);
         }
-        reading.made_up.insert(place.clone());
+        reading.substituted.insert(path.clone());
         let next = if is_unknown {
             Some(Change::Remove)
         } else {
-            substitutes.next(&place, missing.is_some())
+            substitutes.next(&path, missing.is_some())
         };
         let Some(change) = next else {
             break;
         };
-        if place.is_empty() || put(&mut root, &place, change).is_none() {
+        if path.is_empty() || put(&mut root, &path, change).is_none() {
             break;
         }
     }
     reading
 }
 
-/// Whether that place, or one around it, is among those.
-pub(super) fn is_within(places: &BTreeSet<String>, place: &str) -> bool {
-    places.iter().any(|outer| {
-        place
-            .strip_prefix(outer.as_str())
+/// Whether the set contains that path, or one around it.
+pub(super) fn is_within(paths: &BTreeSet<String>, path: &str) -> bool {
+    paths.iter().any(|outer| {
+        path.strip_prefix(outer.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     })
 }
 
-/// What is done to a field that is wrong or missing.
+/// Change of a value that is wrong or missing.
 enum Change {
     Remove,
     Set(Spanned<DeValue<'static>>),
 }
 
-/// Values for what is wrong or missing, tried one after the other. Each has a span of its own
-/// behind the text, by which the next error names its place.
+/// Substitutes for values that are wrong or missing, tried one after the other. Each has a span of
+/// its own behind the text, from which the path of the next error follows.
 struct Substitutes {
     start: usize,
-    places: Vec<String>,
+    paths: Vec<String>,
     tried: BTreeMap<String, usize>,
 }
 
@@ -150,24 +149,24 @@ impl Substitutes {
     fn new(start: usize) -> Self {
         Self {
             start,
-            places: Vec::new(),
+            paths: Vec::new(),
             tried: BTreeMap::new(),
         }
     }
 
-    fn place(&self, span: &Range<usize>) -> Option<String> {
+    fn path(&self, span: &Range<usize>) -> Option<String> {
         let index = span.start.checked_sub(self.start + 1)?;
-        self.places.get(index).cloned()
+        self.paths.get(index).cloned()
     }
 
-    /// The next value for that place: first none, where it need not be there. `None`, if all were
-    /// tried.
-    fn next(&mut self, place: &str, is_needed: bool) -> Option<Change> {
-        let tried = self.tried.entry(place.to_owned()).or_default();
+    /// The next substitute for that path: first its removal, if the key is optional. `None` if all
+    /// were tried.
+    fn next(&mut self, path: &str, is_needed: bool) -> Option<Change> {
+        let tried = self.tried.entry(path.to_owned()).or_default();
         if is_needed {
             *tried = (*tried).max(1);
         }
-        let at = self.start + 1 + self.places.len();
+        let at = self.start + 1 + self.paths.len();
         let span = at..at + 1;
         let text = |text: &'static str| DeValue::String(Cow::Borrowed(text));
         let mut table = DeTable::new();
@@ -189,33 +188,33 @@ impl Substitutes {
             _ => return None,
         };
         *tried += 1;
-        self.places.push(place.to_owned());
+        self.paths.push(path.to_owned());
         Some(value.map_or(Change::Remove, |value| {
             Change::Set(Spanned::new(span, value))
         }))
     }
 }
 
-/// The place of the innermost field that holds that part of the text.
+/// The path of the innermost value around that part of the text.
 fn innermost(root: &DeValue<'_>, span: &Range<usize>) -> String {
-    fn search(value: &DeValue<'_>, place: &str, span: &Range<usize>, best: &mut (usize, String)) {
-        let mut visit = |place: String, at: Range<usize>, value: &DeValue<'_>| {
+    fn search(value: &DeValue<'_>, path: &str, span: &Range<usize>, best: &mut (usize, String)) {
+        let mut visit = |path: String, at: Range<usize>, value: &DeValue<'_>| {
             if at.start <= span.start && span.end <= at.end && at.len() <= best.0 {
-                *best = (at.len(), place.clone());
+                *best = (at.len(), path.clone());
             }
-            search(value, &place, span, best);
+            search(value, &path, span, best);
         };
         match value {
             DeValue::Table(table) => {
                 for (key, value) in table {
-                    let place = below(place, key.get_ref());
-                    visit(place.clone(), key.span(), &DeValue::Boolean(true));
-                    visit(place, value.span(), value.get_ref());
+                    let path = below(path, key.get_ref());
+                    visit(path.clone(), key.span(), &DeValue::Boolean(true));
+                    visit(path, value.span(), value.get_ref());
                 }
             }
             DeValue::Array(array) => {
                 for (index, value) in array.iter().enumerate() {
-                    visit(format!("{place}[{index}]"), value.span(), value.get_ref());
+                    visit(format!("{path}[{index}]"), value.span(), value.get_ref());
                 }
             }
             _ => {}
@@ -229,12 +228,12 @@ fn innermost(root: &DeValue<'_>, span: &Range<usize>) -> String {
     best.1
 }
 
-/// Changes the value at that place; nothing, if there is no such place.
-fn put(root: &mut DeValue<'_>, place: &str, change: Change) -> Option<()> {
-    let (first, rest) = match place.find(['.', '[']) {
-        Some(0) => return put(root, place.get(1..)?, change),
-        Some(end) => place.split_at(end),
-        None => (place, ""),
+/// Changes the value at that path; `None` if there is no such path.
+fn put(root: &mut DeValue<'_>, path: &str, change: Change) -> Option<()> {
+    let (first, rest) = match path.find(['.', '[']) {
+        Some(0) => return put(root, path.get(1..)?, change),
+        Some(end) => path.split_at(end),
+        None => (path, ""),
     };
     if rest.is_empty() || rest == "]" {
         match (root, change) {
@@ -265,11 +264,11 @@ fn put(root: &mut DeValue<'_>, place: &str, change: Change) -> Option<()> {
     put(inner.get_mut(), rest, change)
 }
 
-pub(super) fn below(place: &str, field: &str) -> String {
-    if place.is_empty() {
+pub(super) fn below(path: &str, field: &str) -> String {
+    if path.is_empty() {
         field.to_owned()
     } else {
-        format!("{place}.{field}")
+        format!("{path}.{field}")
     }
 }
 

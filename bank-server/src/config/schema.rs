@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{Config, WHOLE_FILE};
 use crate::config_error::ConfigError;
 
-/// What stands before the sections of the reference.
+/// Introduction of the reference.
 const INTRODUCTION: &str = "\
 # Configuration
 
@@ -23,7 +23,7 @@ This page is the output of `bank-server config --reference`, which reads the typ
 file. A test compares the two.
 ";
 
-/// Faults of all values of that section, or configuration, that are outside their range.
+/// Errors of the values of a section, or configuration, that are outside their range.
 pub(super) fn range_faults<T: Serialize + ToSchema>(section: &T) -> Vec<ConfigError> {
     let mut faults = Vec::new();
     match serde_json::to_value(section) {
@@ -36,13 +36,13 @@ pub(super) fn range_faults<T: Serialize + ToSchema>(section: &T) -> Vec<ConfigEr
     faults
 }
 
-/// Serialises as nothing: paths, which need not be UTF-8, and secrets. Neither has a range or a
+/// Serialises nothing: for paths, which need not be UTF-8, and secrets. Neither has a range or a
 /// default.
 pub(super) fn nothing<T, S: Serializer>(_: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_none()
 }
 
-/// Serialises as text what has no form of its own.
+/// Serialises a value as its text.
 pub(super) fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
@@ -71,7 +71,7 @@ pub fn reference() -> String {
         let defaults = defaults.pointer(&section.pointer);
         for (name, property) in section.keys {
             let key = schemas.resolve(property);
-            // Of the store's section, which is read into another form, the schema has the defaults.
+            // The section of the store is parsed into another type; its schema has the defaults.
             let default = defaults
                 .and_then(|defaults| defaults.get(name))
                 .or_else(|| property.get("default"))
@@ -96,7 +96,7 @@ pub fn reference() -> String {
     text
 }
 
-/// The schemas of a type, and of those that it refers to.
+/// The schema of a type, and the schemas that it refers to.
 struct Schemas {
     root: Value,
     named: BTreeMap<String, Value>,
@@ -104,14 +104,14 @@ struct Schemas {
 
 /// A table of the file, or a list of tables.
 struct Section<'a> {
-    /// As the file has it: `[limits]`, `[[other_banks]]`.
+    /// Heading in the file: `[limits]`, `[[other_banks]]`.
     heading: String,
-    /// Where its value, or the first one, stands in a configuration.
+    /// JSON pointer to its value, or to the first one.
     pointer: String,
     about: String,
     is_required: bool,
     schema: &'a Value,
-    /// Without inner tables, which are sections.
+    /// Keys, without inner tables: those are sections.
     keys: Vec<(&'a str, &'a Value)>,
 }
 
@@ -127,7 +127,7 @@ impl Schemas {
         }
     }
 
-    /// The schema itself, where this one is a reference, or allows that there is no value.
+    /// Follows references, and options that allow no value.
     fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
         let inner = match (schema.get("$ref"), schema.get("oneOf")) {
             (Some(Value::String(path)), _) => path
@@ -141,7 +141,7 @@ impl Schemas {
         inner.map_or(schema, |inner| self.resolve(inner))
     }
 
-    /// That of the items, if it is one of a list of tables; itself otherwise.
+    /// The schema of a table, also of one in a list of tables.
     fn of_table<'a>(&'a self, schema: &'a Value) -> &'a Value {
         let schema = self.resolve(schema);
         let items = schema.get("items").map(|items| self.resolve(items));
@@ -150,29 +150,26 @@ impl Schemas {
             .unwrap_or(schema)
     }
 
-    fn check(&self, place: &str, schema: &Value, value: &Value, faults: &mut Vec<ConfigError>) {
+    fn check(&self, path: &str, schema: &Value, value: &Value, faults: &mut Vec<ConfigError>) {
         let schema = self.resolve(schema);
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields {
                     if let Some(inner) = properties(schema).and_then(|inner| inner.get(name)) {
-                        let place = super::reading::below(place, name);
-                        self.check(&place, inner, value, faults);
+                        let path = super::reading::below(path, name);
+                        self.check(&path, inner, value, faults);
                     }
                 }
             }
             Value::Array(items) => {
                 for (index, value) in items.iter().enumerate() {
                     if let Some(inner) = schema.get("items") {
-                        self.check(&format!("{place}[{index}]"), inner, value, faults);
+                        self.check(&format!("{path}[{index}]"), inner, value, faults);
                     }
                 }
             }
             _ if !is_in_range(schema, value) => {
-                faults.push(ConfigError::new(
-                    place,
-                    format!("must be {}", range(schema)),
-                ));
+                faults.push(ConfigError::new(path, format!("must be {}", range(schema))));
             }
             _ => {}
         }
@@ -220,7 +217,7 @@ impl Schemas {
         }
     }
 
-    /// The smallest value that has all sections.
+    /// The smallest configuration that has all sections.
     fn minimum(&self, table: &Value) -> Value {
         if let Some(example) = table.get("example") {
             return example.clone();
@@ -257,7 +254,7 @@ fn is_required(table: &Value, key: &str) -> bool {
     required.is_some_and(|required| required.contains(&key.into()))
 }
 
-/// The sentences on a key, or section, on one line.
+/// Description of a key or section, on one line.
 fn about(property: &Value) -> String {
     let options = property.get("oneOf").and_then(Value::as_array);
     let sentences = std::iter::once(property)
@@ -289,7 +286,7 @@ fn is_in_range(schema: &Value, value: &Value) -> bool {
         && bound("maximum").is_none_or(|most| number <= most)
 }
 
-/// Which values are allowed; nothing, if the type says it all.
+/// Allowed values; empty if the type restricts nothing.
 fn range(schema: &Value) -> String {
     if let Some(values) = schema.get("enum").and_then(Value::as_array) {
         return values.iter().map(literal).collect::<Vec<_>>().join(", ");
@@ -302,7 +299,7 @@ fn range(schema: &Value) -> String {
     }
 }
 
-/// The unit that a key's name ends with.
+/// Unit at the end of a key's name.
 fn unit(key: &str) -> &str {
     match key.rsplit('_').next() {
         Some("day") => "per day",
@@ -337,7 +334,7 @@ mod tests {
         config
     }
 
-    /// What is wrong with a configuration: the parser's error, or the faults.
+    /// Errors of a configuration: that of the parser, or those of its values.
     fn problems(config: Value) -> Vec<String> {
         match Config::deserialize(config) {
             Ok(config) => config.faults().iter().map(ToString::to_string).collect(),
@@ -460,7 +457,7 @@ mod tests {
         // `nan` is TOML, and no share of anything.
         let mut config = Config::deserialize(schemas.minimum(&schemas.root)).unwrap();
         config.traces.as_mut().unwrap().sample_ratio = f64::NAN;
-        let faults = config.faults().into_iter().map(|fault| fault.place);
+        let faults = config.faults().into_iter().map(|fault| fault.key);
         let of_traces = faults.filter(|place| place.starts_with("traces."));
         assert_eq!(of_traces.count(), 1);
     }

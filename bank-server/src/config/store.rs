@@ -15,7 +15,7 @@ use crate::config_error::ConfigError;
 #[serde(try_from = "StoreSection")]
 pub struct StoreConfig {
     /// `path`, a SQLite file, made if it is not there; or `url`, a database on a PostgreSQL server.
-    pub place: DatabaseLocation,
+    pub location: DatabaseLocation,
     /// The bank's own key, 32 bytes, made if it is not there; beside the SQLite file, with the
     /// ending `.key`, if absent. It seals what customers prove themselves with: with another key,
     /// none of it can be read. All replicas have the same.
@@ -50,9 +50,9 @@ pub(super) struct StoreSection {
     statement_seconds: Option<u32>,
 }
 
-/// Why the section says nothing that can be done.
+/// Error of the section.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unusable {
+pub(super) enum StoreSectionError {
     #[error("store: give a path, for SQLite, or a url, for PostgreSQL")]
     DatabaseLocation,
     #[error("store.url: {0}")]
@@ -66,23 +66,23 @@ pub(super) enum Unusable {
 }
 
 impl TryFrom<StoreSection> for StoreConfig {
-    type Error = Unusable;
+    type Error = StoreSectionError;
 
-    fn try_from(written: StoreSection) -> Result<Self, Unusable> {
+    fn try_from(written: StoreSection) -> Result<Self, StoreSectionError> {
         if let Some(fault) = super::schema::range_faults(&written).into_iter().next() {
-            return Err(Unusable::Range(fault));
+            return Err(StoreSectionError::Range(fault));
         }
         match (written.path, written.url) {
             (Some(path), None) => {
                 if written.connections.is_some() {
-                    return Err(Unusable::ForServers("connections"));
+                    return Err(StoreSectionError::ForServers("connections"));
                 }
                 if written.statement_seconds.is_some() {
-                    return Err(Unusable::ForServers("statement_seconds"));
+                    return Err(StoreSectionError::ForServers("statement_seconds"));
                 }
                 let key = written.key.unwrap_or_else(|| path.with_extension("key"));
-                let place = DatabaseLocation::File(path);
-                Ok(Self { place, key })
+                let location = DatabaseLocation::File(path);
+                Ok(Self { location, key })
             }
             (None, Some(url)) => {
                 let mut server = Server::new(&url)?;
@@ -92,11 +92,11 @@ impl TryFrom<StoreSection> for StoreConfig {
                 if let Some(seconds) = written.statement_seconds {
                     server.statement = Duration::from_secs(seconds.into());
                 }
-                let place = DatabaseLocation::Server(server);
-                let key = written.key.ok_or(Unusable::Key)?;
-                Ok(Self { place, key })
+                let location = DatabaseLocation::Server(server);
+                let key = written.key.ok_or(StoreSectionError::Key)?;
+                Ok(Self { location, key })
             }
-            _ => Err(Unusable::DatabaseLocation),
+            _ => Err(StoreSectionError::DatabaseLocation),
         }
     }
 }
@@ -105,7 +105,7 @@ impl StoreConfig {
     /// With paths taken from that folder.
     pub(super) fn in_folder(self, folder: &Path) -> Self {
         Self {
-            place: match self.place {
+            location: match self.location {
                 DatabaseLocation::File(path) => DatabaseLocation::File(folder.join(path)),
                 DatabaseLocation::Server(server) => {
                     DatabaseLocation::Server(server.in_folder(folder))
@@ -127,15 +127,15 @@ mod tests {
     #[test]
     fn a_file_or_a_server() {
         let file = read("path = 'bank.db'").unwrap().in_folder("/srv".as_ref());
-        assert_eq!(file.place, DatabaseLocation::File("/srv/bank.db".into()));
+        assert_eq!(file.location, DatabaseLocation::File("/srv/bank.db".into()));
         assert_eq!(file.key, Path::new("/srv/bank.key"));
         let url = "url = 'postgres://bank@localhost/bank'\nkey = 'k'\n";
-        let DatabaseLocation::Server(server) = read(url).unwrap().place else {
+        let DatabaseLocation::Server(server) = read(url).unwrap().location else {
             panic!("no server");
         };
         assert_eq!(server.connections, Server::CONNECTIONS);
         let more = read(&format!("{url}connections = 40\nstatement_seconds = 2")).unwrap();
-        let DatabaseLocation::Server(server) = more.place else {
+        let DatabaseLocation::Server(server) = more.location else {
             panic!("no server");
         };
         assert_eq!(server.connections.get(), 40);

@@ -55,7 +55,7 @@ mod tests {
     fn the_collector_must_be_on_this_machine() {
         let faults = |text: &str| -> Vec<String> {
             let config: TracesConfig = toml::from_str(text).unwrap();
-            let places = config.faults().into_iter().map(|fault| fault.place);
+            let places = config.faults().into_iter().map(|fault| fault.key);
             places.collect()
         };
         for good in [

@@ -21,7 +21,7 @@ pub struct Licences {
     pub country: String,
 }
 
-/// Why a trusted certificate does not authorise a TPP.
+/// Reason for not authorising a TPP with a trusted certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotATpp {
     /// The certificate names no TPP.
@@ -32,7 +32,7 @@ pub enum NotATpp {
     NotLicensed(#[from] NotLicensed),
 }
 
-/// Where the bank's rules about its peers come from: the register's file, if there is one.
+/// Source of the licences: the register's file, if there is one.
 #[derive(Debug, Clone)]
 pub struct LicenceSource {
     /// The register.

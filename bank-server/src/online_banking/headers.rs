@@ -98,7 +98,9 @@ pub(crate) async fn frame(
         pattern.unwrap_or("unmatched")
     );
     answered(&span, pattern, response.status().as_u16());
-    state.figures.page(&operation, response.status().as_u16());
+    state
+        .request_metrics
+        .page(&operation, response.status().as_u16());
     rename(&span, operation);
     tracing::info!(
         method = %method,

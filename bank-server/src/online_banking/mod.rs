@@ -51,7 +51,7 @@ use crate::core_banking::CoreBanking;
 use crate::sca::Sca;
 use crate::store::sessions::{SessionLifetime, Sessions};
 use crate::store::vault::Vault;
-use crate::telemetry::figures::Figures;
+use crate::telemetry::request_metrics::RequestMetrics;
 
 /// Response of a handler.
 type PageResult = Result<HttpResponse, Problem>;
@@ -75,7 +75,7 @@ pub(crate) struct OnlineBanking {
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) limits: LimitsConfig,
     pub(crate) proxies: TrustedProxies,
-    pub(crate) figures: Figures,
+    pub(crate) request_metrics: RequestMetrics,
 }
 
 /// The pages and their paths.

@@ -23,7 +23,7 @@ use crate::store::sessions::Sessions;
 use crate::store::usage::Usage;
 use crate::store::vault::Vault;
 use crate::store::{Database, DatabaseUse};
-use crate::telemetry::figures::Figures;
+use crate::telemetry::request_metrics::RequestMetrics;
 use crate::transport::trust::Trust;
 use crate::xs2a::{Approving, Xs2a};
 
@@ -51,7 +51,7 @@ impl AppContext {
     ) -> Result<Self, StartError> {
         let (database, vault) = Database::open_with_key(
             DatabaseUse::Serving,
-            &config.store.place,
+            &config.store.location,
             &config.store.key,
             Arc::clone(&randomness),
         )
@@ -110,7 +110,7 @@ impl AppContext {
         &self,
         config: &Config,
         pages: Option<&Pages>,
-        figures: &Figures,
+        request_metrics: &RequestMetrics,
     ) -> Result<Xs2a, StartError> {
         let gateway_listener = config.gateway_listener.as_ref();
         Ok(Xs2a {
@@ -129,7 +129,7 @@ impl AppContext {
             vault: self.vault.clone(),
             randomness: Arc::clone(&self.randomness),
             limits: config.limits.clone(),
-            figures: figures.clone(),
+            request_metrics: request_metrics.clone(),
             certificate_header: gateway_listener
                 .map(certificate_header)
                 .transpose()
@@ -143,7 +143,7 @@ impl AppContext {
         config: &Config,
         pages: &Pages,
         trust: &Arc<Trust<Licences>>,
-        figures: &Figures,
+        request_metrics: &RequestMetrics,
     ) -> OnlineBanking {
         OnlineBanking {
             bank_name: config.bank.name.clone(),
@@ -173,7 +173,7 @@ impl AppContext {
             randomness: Arc::clone(&self.randomness),
             limits: config.limits.clone(),
             proxies: pages.proxies.clone(),
-            figures: figures.clone(),
+            request_metrics: request_metrics.clone(),
         }
     }
 }

@@ -39,7 +39,7 @@ use crate::sca::PHONE_LIFETIME;
 use crate::store::fetched_lists::FetchedLists;
 use crate::store::retention::Retention;
 use crate::store::{Database, DatabaseLocation, StoreError, open_to_others};
-use crate::telemetry::figures::{ConnectionMetrics, Figures};
+use crate::telemetry::request_metrics::{ConnectionMetrics, RequestMetrics};
 use crate::transport::listener::{ConnectionObserver, LogRejectedConnections, MtlsListener};
 use crate::transport::trust_reloader::{TrustReloader, TrustReport};
 
@@ -76,7 +76,7 @@ struct InheritedSockets {
     online_banking: Option<TcpListener>,
 }
 
-/// Why a bank could not be started.
+/// Error of a start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration, or a file that it names, is invalid.
@@ -106,8 +106,8 @@ pub enum StartError {
     Thread(io::Error),
 }
 
-fn config_error(place: &str, problem: String) -> StartError {
-    StartError::Configuration(vec![ConfigError::new(place, problem)])
+fn config_error(key: &str, problem: String) -> StartError {
+    StartError::Configuration(vec![ConfigError::new(key, problem)])
 }
 
 fn list(faults: &[ConfigError]) -> String {
@@ -217,16 +217,16 @@ impl BankServer {
         )
         .await?;
         let gateway_listener = config.gateway_listener.as_ref();
-        let figures = Figures::new();
-        let xs2a = web::Data::new(app_context.xs2a(&config, pages.as_ref(), &figures)?);
+        let request_metrics = RequestMetrics::new();
+        let xs2a = web::Data::new(app_context.xs2a(&config, pages.as_ref(), &request_metrics)?);
         let online_banking = pages.as_ref().map(|pages| {
-            web::Data::new(app_context.online_banking(&config, pages, &trust, &figures))
+            web::Data::new(app_context.online_banking(&config, pages, &trust, &request_metrics))
         });
         let listener = Arc::new(MtlsListener::new(
             Arc::clone(&trust),
             connection_limits(&config.limits),
             Arc::new(ConnectionMetrics {
-                figures: figures.clone(),
+                request_metrics: request_metrics.clone(),
                 observer: self.observer,
             }),
         ));
@@ -244,7 +244,7 @@ impl BankServer {
                 .zip(gateway_mtls)
                 .map(|(socket, listener)| ("gateway_listener", socket, listener)),
         );
-        let health = health(&app_context, &report, &listeners, &figures);
+        let health = health(&app_context, &report, &listeners, &request_metrics);
         let probes = health.probes.clone();
         let health = web::Data::new(health);
         let open_listeners = listeners
@@ -266,7 +266,7 @@ impl BankServer {
             trust_reloader,
             reload_requested: Arc::clone(&reload_requested),
             // A file has no replicas.
-            crl_cache: match &config.store.place {
+            crl_cache: match &config.store.location {
                 DatabaseLocation::File(_) => None,
                 DatabaseLocation::Server(_) => {
                     Some(Arc::new(FetchedLists::new(app_context.database.clone())))
@@ -348,7 +348,7 @@ async fn open_for_start(
     match open(config, clock, randomness) {
         Ok(trust_reloader) => Ok(trust_reloader),
         Err(mut faults) => {
-            faults.splice(0..0, clock_error(&config.store.place, clock).await);
+            faults.splice(0..0, clock_error(&config.store.location, clock).await);
             Err(faults)
         }
     }
@@ -356,11 +356,11 @@ async fn open_for_start(
 
 /// The error of a wrong clock, which makes valid certificates, CRLs and licences look invalid.
 /// `None` where that is unknown.
-async fn clock_error(place: &DatabaseLocation, clock: &Arc<dyn Clock>) -> Option<ConfigError> {
-    let DatabaseLocation::Server(_) = place else {
+async fn clock_error(location: &DatabaseLocation, clock: &Arc<dyn Clock>) -> Option<ConfigError> {
+    let DatabaseLocation::Server(_) = location else {
         return None;
     };
-    let database = Database::open(place).await.ok()?;
+    let database = Database::open(location).await.ok()?;
     database.compare_clock(clock).await.ok()?;
     let ready = database.ready().await;
     database.close().await;
@@ -375,7 +375,7 @@ fn health(
     app_context: &AppContext,
     report: &Arc<ArcSwap<TrustReport>>,
     listeners: &[(&'static str, TcpListener, Arc<MtlsListener<Licences>>)],
-    figures: &Figures,
+    request_metrics: &RequestMetrics,
 ) -> Health {
     let listeners = listeners
         .iter()
@@ -388,7 +388,7 @@ fn health(
         metrics: Metrics::of(Parts {
             trust: Arc::clone(report),
             listeners: listeners.clone(),
-            figures,
+            request_metrics,
             database: &app_context.database,
             sca: &app_context.sca,
         }),
@@ -404,13 +404,14 @@ pub fn check_file(file: &Path, clock: impl Clock) -> Vec<ConfigError> {
     let read = Config::read_all(file);
     let more = read.config.as_ref().map(|config| check(config, clock));
     let more = more.into_iter().flatten();
-    let found = more.filter(|fault| !read.is_made_up(&fault.place));
+    let found = more.filter(|fault| !read.is_substituted(&fault.key));
     read.faults.iter().cloned().chain(found).collect()
 }
 
 /// Parts that [`check_file`] does not check.
-pub const NOT_CHECKED: &str = "the network (whether addresses are free to listen on; lists, responders, other banks and \
-     collectors at their addresses), the database, and the bank's own key, but for who can read the two";
+pub const NOT_CHECKED: &str = "the network (whether addresses are free to listen on; lists, \
+     responders, other banks and collectors at their addresses), the database, and the bank's own \
+     key, but for who can read the two";
 
 /// Returns all errors of a configuration and the files it names, without starting anything.
 #[must_use]
@@ -429,18 +430,18 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<ConfigError> {
             Err(faults) => faults,
         }),
     );
-    let file = match &config.store.place {
+    let file = match &config.store.location {
         DatabaseLocation::File(path) => Some(path),
         DatabaseLocation::Server(_) => None,
     };
-    let exposed = |place: &'static str| {
+    let exposed = |key: &'static str| {
         move |path: PathBuf| {
             let problem = format!("{} is open to others; run chmod 600", path.display());
-            ConfigError::new(place, problem)
+            ConfigError::new(key, problem)
         }
     };
-    let key = Some(config.store.key.clone()).filter(|key| is_open_to_others(key));
-    faults.extend(key.map(exposed("store.key")));
+    let key_file = Some(config.store.key.clone()).filter(|key| is_open_to_others(key));
+    faults.extend(key_file.map(exposed("store.key")));
     let files = file.into_iter().flat_map(|path| open_to_others(path));
     faults.extend(files.map(exposed("store.path")));
     let folder = file.and_then(|file| file.parent());
@@ -456,7 +457,7 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<ConfigError> {
 
 /// The error of the database server's CA file: the driver would skip what it cannot parse.
 fn database_fault(config: &Config) -> Option<ConfigError> {
-    let DatabaseLocation::Server(server) = &config.store.place else {
+    let DatabaseLocation::Server(server) = &config.store.location else {
         return None;
     };
     let path = server.root_certificates()?;

@@ -1,13 +1,13 @@
-//! What happened, for machines: the log, metrics, and traces.
+//! Telemetry: the log, metrics, and traces.
 //!
 //! Log lines carry request ids, organisation ids and certificates. They never carry customer data:
 //! accounts, names, amounts, consent ids or log-in ids.
 
-pub(crate) mod figures;
 pub(crate) mod gauge_guard;
 pub(crate) mod gauges;
 mod log_writer;
 mod per_event_filter;
+pub(crate) mod request_metrics;
 pub(crate) mod spans;
 mod traces;
 

@@ -45,7 +45,7 @@ pub struct Connection<P: Policy> {
 
 struct State<P: Policy> {
     peer: VerifiedPeer<P>,
-    /// Why the peer lost trust, once it did.
+    /// The reason, once the peer has lost trust.
     rejection: Option<PeerRejection<P::Objection>>,
     /// Whether the peer has received a response with that reason.
     is_notified: bool,
@@ -53,11 +53,11 @@ struct State<P: Policy> {
     open_requests: HashMap<u64, Instant>,
     /// Number of requests so far.
     request_count: u64,
-    /// When the last response was sent, or the connection opened.
+    /// Time of the last response, or of the opening.
     quiet_since: Instant,
 }
 
-/// What the peer was verified by.
+/// The evidence for the peer.
 enum VerifiedPeer<P: Policy> {
     /// The latest verdict on its chain.
     Chain(Verdict<P>),
@@ -225,7 +225,7 @@ impl<P: Policy> Connection<P> {
         self.trust_lost.clone()
     }
 
-    /// Why the peer lost trust, and whether it has received a response with that reason.
+    /// The reason for the loss of trust, and whether it has received a response with that reason.
     pub(super) fn rejection(&self) -> Option<(PeerRejection<P::Objection>, bool)> {
         let state = self.state();
         let rejection = state.rejection.clone();
@@ -253,7 +253,7 @@ impl<P: Policy> Connection<P> {
         state.open_requests.is_empty().then_some(state.quiet_since)
     }
 
-    /// When the connection times out, if nothing more happens.
+    /// The timeout of the connection, if nothing more happens.
     pub(super) fn deadline(&self, timeouts: ConnectionTimeouts) -> Instant {
         let state = self.state();
         match state.open_requests.values().min() {

@@ -16,7 +16,7 @@ pub struct FetchLimits {
     pub allow_local: bool,
 }
 
-/// Why a fetch failed.
+/// Error of a fetch.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("is not an address that can be fetched: {0}")]

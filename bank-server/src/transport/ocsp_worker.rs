@@ -399,7 +399,7 @@ async fn query_one(
         .map_err(|problem| format!("{refused}; without a nonce, its answer {problem}"))
 }
 
-/// Why a query has no usable response.
+/// Error of an OCSP query.
 #[derive(Debug, thiserror::Error)]
 enum OcspError {
     #[error(transparent)]

@@ -15,33 +15,33 @@ use crate::file_mode::is_open_to_others;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// Such as `xs2a.certificate`.
-    pub place: String,
+    pub key: String,
     /// The file.
     pub path: PathBuf,
 }
 
 impl Source {
     /// A file that is named by that key.
-    pub fn new(place: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+    pub fn new(key: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         Self {
-            place: place.into(),
+            key: key.into(),
             path: path.into(),
         }
     }
 
     /// Files of a list, each with its index in the key.
     #[must_use]
-    pub fn each(place: &str, paths: &[PathBuf]) -> Vec<Self> {
+    pub fn each(key: &str, paths: &[PathBuf]) -> Vec<Self> {
         let named = paths.iter().enumerate();
         named
-            .map(|(index, path)| Self::new(format!("{place}[{index}]"), path))
+            .map(|(index, path)| Self::new(format!("{key}[{index}]"), path))
             .collect()
     }
 
     /// A configuration error about the file.
     #[must_use]
     pub fn fault(&self, problem: &dyn std::fmt::Display) -> ConfigError {
-        ConfigError::new(&self.place, format!("{} {problem}", self.path.display()))
+        ConfigError::new(&self.key, format!("{} {problem}", self.path.display()))
     }
 }
 
@@ -50,21 +50,21 @@ pub(super) type Files<'a> = Vec<(&'a Source, Vec<u8>)>;
 
 /// Own certificate (with the issuing CA after it) and key.
 pub(super) fn credentials(files: Files<'_>) -> Result<Credentials, Vec<ConfigError>> {
-    let Ok([(certificate, chain), (key, secret)]) = <[_; 2]>::try_from(files) else {
+    let Ok([(certificate, chain), (private_key, secret)]) = <[_; 2]>::try_from(files) else {
         return Err(Vec::new());
     };
-    if is_open_to_others(&key.path) {
+    if is_open_to_others(&private_key.path) {
         let problem = "is open to others; run chmod 600";
-        return Err(vec![key.fault(&problem)]);
+        return Err(vec![private_key.fault(&problem)]);
     }
     Credentials::from_pem(&chain, &secret).map_err(|error| {
-        let Source { place, path } = certificate;
+        let Source { key, path } = certificate;
         vec![match error {
-            CredentialsError::OtherKey => key.fault(&format!(
-                "{error}; the certificate is that of {place}, {}",
+            CredentialsError::OtherKey => private_key.fault(&format!(
+                "{error}; the certificate is that of {key}, {}",
                 path.display()
             )),
-            error if error.is_of_key() => key.fault(&error),
+            error if error.is_of_key() => private_key.fault(&error),
             error => certificate.fault(&error),
         }]
     })
@@ -134,7 +134,9 @@ pub(super) fn own_certificate_problem(credentials: &Credentials, now: UnixTime) 
         .and_then(|last| Anchors::new(vec![last]).ok())
     else {
         return Some(
-            "holds no certificate of the issuing CA after our own; clients could not build the chain".to_owned(),
+            "holds no certificate of the issuing CA after our own; clients could not build the \
+             chain"
+                .to_owned(),
         );
     };
     judge(&last, leaf, intermediates, Usage::Server, now)

@@ -10,7 +10,7 @@ use shared_types::pki::trust::Refusal;
 pub trait Policy: Send + Sync + 'static {
     /// The application's view of a peer.
     type Peer: fmt::Debug + Send + Sync + 'static;
-    /// Why a peer with a trusted certificate is not authorised.
+    /// Reason for not authorising a peer with a trusted certificate.
     type Objection: fmt::Debug + fmt::Display + Clone + Send + Sync + 'static;
 
     /// The protocols spoken over TLS, the preferred one first (ALPN, RFC 7301). A peer that offers
@@ -41,7 +41,7 @@ pub struct Admitted<T> {
     pub until: Option<UnixTime>,
 }
 
-/// Why a peer may not, or no longer, use its connection.
+/// Reason for ending a connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerRejection<O> {
     /// The certificate is no longer trusted.

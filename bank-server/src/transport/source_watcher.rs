@@ -30,8 +30,8 @@ impl SourceWatcher {
             .unwrap_or_else(|| Err(Vec::new()))
     }
 
-    /// What `make` returns for the contents of all files, if any has changed since the last read;
-    /// `force` reads them in any case.
+    /// Reads all files, if any has changed since the last read or `force` is set, and returns the
+    /// result of `make`.
     ///
     /// Cost: where nothing changed, one `stat` for each file.
     pub(super) fn read_changed<T>(

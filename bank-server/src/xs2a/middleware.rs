@@ -24,8 +24,8 @@ use super::error::ApiError;
 use super::traced;
 use crate::http::{has_zero_byte, named_host};
 use crate::identity::Tpp;
-use crate::telemetry::figures::Answered;
 use crate::telemetry::gauge_guard::GaugeGuard;
+use crate::telemetry::request_metrics::Answered;
 use crate::transport::connection::RequestPermit;
 
 /// The header that names a request, in both directions.
@@ -93,7 +93,7 @@ pub(crate) async fn middleware(
     };
     let operation = traced::operation(&summary);
     let role = Role::AccountInformation;
-    state.figures.request(&Answered {
+    state.request_metrics.request(&Answered {
         operation: &operation,
         status: summary.status,
         role: tpp_session.and_then(|session| session.tpp.has(role).then_some(role)),

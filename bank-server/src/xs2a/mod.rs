@@ -41,7 +41,7 @@ use crate::store::consents::Consents;
 use crate::store::reports::Reports;
 use crate::store::usage::Usage;
 use crate::store::vault::Vault;
-use crate::telemetry::figures::Figures;
+use crate::telemetry::request_metrics::RequestMetrics;
 use crate::transport::certificate_header::CertificateHeader;
 
 /// Shared state of all resources.
@@ -57,7 +57,7 @@ pub(crate) struct Xs2a {
     pub(crate) vault: Vault,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) limits: LimitsConfig,
-    pub(crate) figures: Figures,
+    pub(crate) request_metrics: RequestMetrics,
     /// The header in which gateways forward certificates, if there is a listener for them.
     pub(crate) certificate_header: Option<CertificateHeader>,
 }

@@ -121,7 +121,7 @@ fn the_database_and_retention_are_configured_as_documented() {
     let config = Config::read(&file).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(config.faults(), []);
     assert_eq!(config.retention, RetentionConfig::default());
-    let DatabaseLocation::Server(server) = config.store.place else {
+    let DatabaseLocation::Server(server) = config.store.location else {
         panic!("no server");
     };
     assert_eq!(server.connections, Server::CONNECTIONS);
@@ -139,7 +139,7 @@ fn the_example_of_a_configuration_is_valid() {
     let config = Config::read(&file).unwrap_or_else(|fault| panic!("{fault}"));
     assert!(config.faults().is_empty());
     assert_eq!(
-        config.store.place,
+        config.store.location,
         DatabaseLocation::File(folder.path().join("bank.db")),
         "paths are taken from the folder of the file"
     );

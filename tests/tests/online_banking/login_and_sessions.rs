@@ -687,7 +687,7 @@ async fn over_tls_cookies_belong_to_the_host_and_plain_http_is_not_spoken() {
         sandbox: false,
     };
     let over_tls = |config: &mut Config| {
-        config.store.place = place;
+        config.store.location = place;
         config.xs2a.listen.set_port(0);
         config.operator.listen.set_port(0);
         config.online_banking = Some(online_banking);

@@ -413,7 +413,7 @@ async fn with_list_from(
     let folder = banks.folder.path();
     let root = folder.join("scheme-ca/ca1/published/root.crl");
     let change = |config: &mut Config| {
-        config.store.place = place.clone();
+        config.store.location = place.clone();
         config.revocation = RevocationConfig {
             lists: vec![
                 root.to_str().unwrap().to_owned(),

@@ -93,7 +93,7 @@ async fn a_serial_number_with_zeros_in_front_is_out() {
     let file = folder.join("foreign.crl");
     fs::write(&file, ForeignList::new(&pki.ca1).signed(&pki.ca1)).unwrap();
     let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
-    config.store.place = stores::empty(&folder.join("foreign.db")).await;
+    config.store.location = stores::empty(&folder.join("foreign.db")).await;
     let root = folder.join("scheme-ca/ca1/published/root.crl");
     let lists = [&root, &file].map(|list| list.to_str().unwrap().to_owned());
     config.revocation = RevocationConfig {

@@ -112,7 +112,7 @@ async fn a_number_is_no_legal_name() {
     assert_eq!(answer.refusal(), "403 CONSENT_UNKNOWN");
 
     let mut config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
-    config.store.place = stores::empty(&banks.folder.path().join("other.db")).await;
+    config.store.location = stores::empty(&banks.folder.path().join("other.db")).await;
     config.register.file = None;
     let clock = Arc::clone(&banks.clock);
     let bank = BankServer::new(config).clock(clock).start().await.unwrap();

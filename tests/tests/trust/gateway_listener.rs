@@ -330,7 +330,7 @@ async fn a_gateway_says_who_asks_in_its_one_form() {
         assert_eq!(held.get(STATUS_PATH, &[(name, &value)]).refusal(), UNKNOWN);
         gateway_listener.bank.stop().await;
         // The next one begins with an empty file of that name.
-        if let DatabaseLocation::File(path) = &gateway_listener.config.store.place {
+        if let DatabaseLocation::File(path) = &gateway_listener.config.store.location {
             fs::remove_file(path).unwrap();
         }
     }
@@ -498,7 +498,7 @@ async fn gateways_change_their_certificates_while_the_bank_runs() {
         let problems = gateway_listener.bank.trust_report().problems.clone();
         problems
             .iter()
-            .any(|fault| fault.place == "gateway_listener.gateways[0]")
+            .any(|fault| fault.key == "gateway_listener.gateways[0]")
             .then_some(())
     })
     .await;
@@ -507,14 +507,14 @@ async fn gateways_change_their_certificates_while_the_bank_runs() {
     assert!(
         bank_server::check(&config, clock_at(&banks))
             .iter()
-            .any(|fault| fault.place == "gateway_listener.gateways[0]")
+            .any(|fault| fault.key == "gateway_listener.gateways[0]")
     );
     config.gateway_listener.as_mut().unwrap().gateways = vec!["nowhere.pem".into()];
     let faults = bank_server::check(&config, clock_at(&banks));
     assert!(
         faults
             .iter()
-            .any(|fault| fault.place == "gateway_listener.gateways[0]"
+            .any(|fault| fault.key == "gateway_listener.gateways[0]"
                 && fault.problem.contains("cannot be read")),
         "{faults:?}"
     );

@@ -58,7 +58,7 @@ fn without_the_issuing_ca(identity: &Identity) -> Vec<u8> {
 async fn bank_b(banks: &Banks, lists: &[String; 2]) -> Config {
     let folder = banks.folder.path();
     let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
-    config.store.place = stores::empty(&folder.join("other.db")).await;
+    config.store.location = stores::empty(&folder.join("other.db")).await;
     config.revocation = RevocationConfig {
         lists: lists.to_vec(),
         refresh_seconds: 1,

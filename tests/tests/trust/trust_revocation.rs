@@ -304,7 +304,7 @@ async fn an_anchor_that_was_removed_takes_its_certificates_along() {
             .lists
             .push(list.to_str().unwrap().to_owned());
     }
-    config.store.place = stores::empty(&folder.join("other.db")).await;
+    config.store.location = stores::empty(&folder.join("other.db")).await;
     let clock = Arc::clone(&banks.clock);
     let bank = BankServer::new(config).clock(clock).start().await.unwrap();
     let address = bank.xs2a_address();

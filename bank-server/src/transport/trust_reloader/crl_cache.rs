@@ -36,7 +36,7 @@ pub struct CrlRequest {
 pub enum CacheLookup {
     /// Another replica has fetched the list.
     Hit {
-        /// When it was fetched.
+        /// Time of the fetch.
         fetched: i64,
         /// The content.
         content: Vec<u8>,

@@ -119,7 +119,7 @@ pub(super) struct CrlFetcher {
     pub(super) fetcher: Fetcher,
     pub(super) shared: Option<Arc<dyn SharedCrlCache>>,
     pub(super) clock: Arc<dyn Clock>,
-    /// When the latest list of this replica was fetched.
+    /// Time of the fetch of the latest list in this replica.
     pub(super) latest: i64,
 }
 

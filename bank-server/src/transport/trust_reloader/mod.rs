@@ -381,8 +381,8 @@ fn add_lists(
 /// Errors of anchors outside their validity, each by name.
 fn anchor_faults(sources: &Sources, anchors: &Anchors, now: UnixTime) -> Vec<ConfigError> {
     // The subject identifies the anchor where there are several files.
-    let place = match sources.anchors.as_slice() {
-        [only] => only.place.as_str(),
+    let key = match sources.anchors.as_slice() {
+        [only] => only.key.as_str(),
         _ => "xs2a.anchors",
     };
     let invalid = anchors.invalid_at(now).map(|(certificate, refusal)| {
@@ -393,12 +393,12 @@ fn anchor_faults(sources: &Sources, anchors: &Anchors, now: UnixTime) -> Vec<Con
             "the anchor {subject} (serial {serial}): {refusal}; put the authority's \
              present certificate in its place"
         );
-        ConfigError::new(place, problem)
+        ConfigError::new(key, problem)
     });
     let mut faults: Vec<ConfigError> = invalid.collect();
     if !anchors.any_valid_at(now) {
         let problem = "none of the anchors is valid at this time: no peer could connect";
-        faults.push(ConfigError::new(place, problem));
+        faults.push(ConfigError::new(key, problem));
     }
     faults
 }

@@ -85,7 +85,7 @@ impl<S: PolicySource> TrustReloader<S> {
                 add_lists(lists, files, &self.issuers, |list| list.check_fresh(now))
             });
             if let Some(added) = added {
-                self.rejections.record(&source.place, added);
+                self.rejections.record(&source.key, added);
             }
         }
         self.apply(next, changed);
@@ -126,7 +126,7 @@ impl<S: PolicySource> TrustReloader<S> {
             Err(problem) => Err(vec![source.fault(&problem)]),
         };
         // If one of several is invalid, the address is fetched again soon.
-        let until = self.rejections.record(&source.place, outcome).flatten();
+        let until = self.rejections.record(&source.key, outcome).flatten();
         self.apply(next, Vec::new());
         self.update_report();
         let good_for = until.map(|until| until.as_secs().saturating_sub(now.as_secs()));
@@ -157,14 +157,14 @@ impl<S: PolicySource> TrustReloader<S> {
         let source = self.sources.gateways.first()?;
         gateways.none_valid_at(now).then(|| {
             let problem = "no gateway's certificate is valid at this time: none could connect";
-            ConfigError::new(&source.place, problem)
+            ConfigError::new(&source.key, problem)
         })
     }
 
     pub(super) fn anchor_error(&self, problem: &str) -> Vec<ConfigError> {
-        let place = self.sources.anchors.first();
-        place
-            .map(|source| ConfigError::new(&source.place, problem))
+        let source = self.sources.anchors.first();
+        source
+            .map(|source| ConfigError::new(&source.key, problem))
             .into_iter()
             .collect()
     }

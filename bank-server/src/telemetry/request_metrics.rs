@@ -19,7 +19,7 @@ use crate::transport::listener::{ConnectionObserver, RejectedConnection, Rejecti
 /// Cost for a request: two look-ups by its labels, each under a lock that is shared with reads
 /// alone once the labels are known, and the additions.
 #[derive(Debug, Clone)]
-pub(crate) struct Figures {
+pub(crate) struct RequestMetrics {
     requests: Family<[(&'static str, String); 3], Counter>,
     durations: Family<[(&'static str, String); 1], Histogram>,
     handshakes: Family<[(&'static str, &'static str); 1], Counter>,
@@ -43,7 +43,7 @@ pub(crate) struct Answered<'a> {
     pub(crate) took: Duration,
 }
 
-impl Figures {
+impl RequestMetrics {
     pub(crate) fn new() -> Self {
         Self {
             requests: Family::default(),
@@ -110,18 +110,18 @@ impl Figures {
 
 /// Counts accepted and rejected connections, and forwards to another observer.
 pub(crate) struct ConnectionMetrics {
-    pub(crate) figures: Figures,
+    pub(crate) request_metrics: RequestMetrics,
     pub(crate) observer: Arc<dyn ConnectionObserver>,
 }
 
 impl ConnectionObserver for ConnectionMetrics {
     fn connection_rejected(&self, peer: &RejectedConnection) {
-        self.figures.handshake(outcome(&peer.reason));
+        self.request_metrics.handshake(outcome(&peer.reason));
         self.observer.connection_rejected(peer);
     }
 
     fn connection_accepted(&self) {
-        self.figures.handshake("let in");
+        self.request_metrics.handshake("let in");
         self.observer.connection_accepted();
     }
 }
