@@ -5,10 +5,10 @@
 //! was withdrawn.
 //!
 //! A connection passes these modules: [`listener`] accepts it and performs the handshake, in which
-//! the peer's certificate is verified against the current [`trust`] snapshot; [`connection`] is
-//! what the rest of the server sees of it; [`stream`] carries its bytes and enforces its timeouts;
-//! `goaway` sends the final message when trust is lost. `connection_registry` holds all open
-//! connections and re-evaluates each when trust changes.
+//! `verifier` verifies the peer's certificate against the current [`trust`] snapshot;
+//! [`connection`] holds the verdict, and is what the rest of the server sees of it; [`stream`]
+//! carries its bytes and enforces its timeouts; `goaway` sends the final message when trust is
+//! lost. `connection_registry` holds all open connections and re-evaluates each when trust changes.
 //!
 //! At a listener for gateways, the verified certificate is the gateway's own, one of the pinned
 //! [`gateways`]. The peers behind it arrive as chains in headers ([`certificate_header`]);
