@@ -313,6 +313,11 @@ impl LimitsConfig {
     pub(crate) fn request_timeout(&self) -> Duration {
         Duration::from_secs(self.request_seconds)
     }
+
+    /// Time after which a connection without a request is closed.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.idle_seconds)
+    }
 }
 
 /// Key of an error that concerns the whole file.
@@ -376,36 +381,32 @@ impl Config {
         read
     }
 
-    fn in_folder_of(self, file: &Path) -> Self {
-        let mut config = self;
+    fn in_folder_of(mut self, file: &Path) -> Self {
         let folder = file.parent().unwrap_or(Path::new(""));
-        let xs2a = &mut config.xs2a;
-        config.store = config.store.in_folder(folder);
-        let paths = [&mut xs2a.certificate, &mut xs2a.private_key];
-        let lists = [&mut xs2a.anchors, &mut xs2a.intermediates];
-        let gateways = config
-            .gateway_listener
-            .iter_mut()
-            .map(|gateway_listener| &mut gateway_listener.gateways);
-        for path in paths
+        self.store = self.store.in_folder(folder);
+        let xs2a = &mut self.xs2a;
+        let gateways = self.gateway_listener.iter_mut();
+        let pages = self.online_banking.iter_mut();
+        let paths = [&mut xs2a.certificate, &mut xs2a.private_key]
             .into_iter()
-            .chain(lists.into_iter().chain(gateways).flatten())
-            .chain(&mut config.register.file)
+            .chain(&mut xs2a.anchors)
+            .chain(&mut xs2a.intermediates)
+            .chain(gateways.flat_map(|listener| &mut listener.gateways))
+            .chain(&mut self.register.file)
             .chain(
-                config
-                    .online_banking
-                    .iter_mut()
-                    .flat_map(|pages| pages.certificate.iter_mut().chain(&mut pages.private_key)),
-            )
-        {
+                pages
+                    .flat_map(|pages| [&mut pages.certificate, &mut pages.private_key])
+                    .flatten(),
+            );
+        for path in paths {
             *path = folder.join(&*path);
         }
-        for list in &mut config.revocation.lists {
+        for list in &mut self.revocation.lists {
             if !list.contains("://") {
                 *list = folder.join(&*list).to_string_lossy().into_owned();
             }
         }
-        config
+        self
     }
 
     /// Errors that can be found without opening anything.

@@ -29,26 +29,6 @@ impl Lines {
         };
         faults.into_iter().map(locate).collect()
     }
-
-    fn add(&mut self, text: &str, path: &str, value: &DeValue<'_>) {
-        match value {
-            DeValue::Table(table) => {
-                for (key, value) in table {
-                    let path = below(path, key.get_ref());
-                    self.0.insert(path.clone(), line(text, key.span().start));
-                    self.add(text, &path, value.get_ref());
-                }
-            }
-            DeValue::Array(array) => {
-                for (index, value) in array.iter().enumerate() {
-                    let path = format!("{path}[{index}]");
-                    self.0.insert(path.clone(), line(text, value.span().start));
-                    self.add(text, &path, value.get_ref());
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 /// Reads a configuration. The parser stops at the first error: the error is recorded, its value is
@@ -75,7 +55,10 @@ pub(super) fn read(text: &str) -> ReadConfig {
     let span = document.span();
     let mut lines = Lines::default();
     let mut root = DeValue::Table(document.into_inner());
-    lines.add(text, "", &root);
+    visit(&root, "", &mut |path, span| {
+        let line = || line(text, span.start);
+        lines.0.entry(path.to_owned()).or_insert_with(line);
+    });
     let mut substitutes = Substitutes::new(text.len());
     while reading.faults.len() < MAX_FAULTS {
         let DeValue::Table(table) = &root else {
@@ -197,35 +180,36 @@ impl Substitutes {
 
 /// The path of the innermost value around that part of the text.
 fn innermost(root: &DeValue<'_>, span: &Range<usize>) -> String {
-    fn search(value: &DeValue<'_>, path: &str, span: &Range<usize>, best: &mut (usize, String)) {
-        let mut visit = |path: String, at: Range<usize>, value: &DeValue<'_>| {
-            if at.start <= span.start && span.end <= at.end && at.len() <= best.0 {
-                *best = (at.len(), path.clone());
-            }
-            search(value, &path, span, best);
-        };
-        match value {
-            DeValue::Table(table) => {
-                for (key, value) in table {
-                    let path = below(path, key.get_ref());
-                    visit(path.clone(), key.span(), &DeValue::Boolean(true));
-                    visit(path, value.span(), value.get_ref());
-                }
-            }
-            DeValue::Array(array) => {
-                for (index, value) in array.iter().enumerate() {
-                    visit(format!("{path}[{index}]"), value.span(), value.get_ref());
-                }
-            }
-            _ => {}
-        }
-    }
-
     let mut best = (usize::MAX, String::new());
-    if !span.is_empty() {
-        search(root, "", span, &mut best);
-    }
+    visit(root, "", &mut |path, at| {
+        let is_around = !span.is_empty() && at.start <= span.start && span.end <= at.end;
+        if is_around && at.len() <= best.0 {
+            best = (at.len(), path.to_owned());
+        }
+    });
     best.1
+}
+
+/// Visits each key and each value below that value, with its path.
+fn visit(value: &DeValue<'_>, path: &str, each: &mut impl FnMut(&str, Range<usize>)) {
+    match value {
+        DeValue::Table(table) => {
+            for (key, value) in table {
+                let path = below(path, key.get_ref());
+                each(&path, key.span());
+                each(&path, value.span());
+                visit(value.get_ref(), &path, each);
+            }
+        }
+        DeValue::Array(array) => {
+            for (index, value) in array.iter().enumerate() {
+                let path = format!("{path}[{index}]");
+                each(&path, value.span());
+                visit(value.get_ref(), &path, each);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Changes the value at that path; `None` if there is no such path.

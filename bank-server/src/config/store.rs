@@ -7,8 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::database_location::{DatabaseLocation, DatabaseLocationError, Server};
-use crate::config_error::ConfigError;
+use super::database_location::{DatabaseLocation, Server};
 
 /// Section `[store]`: where data is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -50,42 +49,29 @@ pub(super) struct StoreSection {
     statement_seconds: Option<u32>,
 }
 
-/// Error of the section.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StoreSectionError {
-    #[error("store: give a path, for SQLite, or a url, for PostgreSQL")]
-    DatabaseLocation,
-    #[error("store.url: {0}")]
-    Url(#[from] DatabaseLocationError),
-    #[error("store.key: name the file with the bank's own key, the same for all replicas")]
-    Key,
-    #[error("store.{0} is for a PostgreSQL server alone")]
-    ForServers(&'static str),
-    #[error("store.{0}")]
-    Range(ConfigError),
-}
-
 impl TryFrom<StoreSection> for StoreConfig {
-    type Error = StoreSectionError;
+    type Error = String;
 
-    fn try_from(written: StoreSection) -> Result<Self, StoreSectionError> {
-        if let Some(fault) = super::schema::range_faults(&written).into_iter().next() {
-            return Err(StoreSectionError::Range(fault));
+    fn try_from(written: StoreSection) -> Result<Self, String> {
+        if let Some(fault) = super::schema::range_faults(&written).first() {
+            return Err(format!("store.{fault}"));
         }
         match (written.path, written.url) {
             (Some(path), None) => {
-                if written.connections.is_some() {
-                    return Err(StoreSectionError::ForServers("connections"));
-                }
-                if written.statement_seconds.is_some() {
-                    return Err(StoreSectionError::ForServers("statement_seconds"));
+                let of_servers = [
+                    ("connections", written.connections.is_some()),
+                    ("statement_seconds", written.statement_seconds.is_some()),
+                ];
+                if let Some((key, _)) = of_servers.iter().find(|(_, is_there)| *is_there) {
+                    return Err(format!("store.{key} is for a PostgreSQL server alone"));
                 }
                 let key = written.key.unwrap_or_else(|| path.with_extension("key"));
                 let location = DatabaseLocation::File(path);
                 Ok(Self { location, key })
             }
             (None, Some(url)) => {
-                let mut server = Server::new(&url)?;
+                let mut server =
+                    Server::new(&url).map_err(|error| format!("store.url: {error}"))?;
                 if let Some(connections) = written.connections {
                     server.connections = connections;
                 }
@@ -93,10 +79,12 @@ impl TryFrom<StoreSection> for StoreConfig {
                     server.statement = Duration::from_secs(seconds.into());
                 }
                 let location = DatabaseLocation::Server(server);
-                let key = written.key.ok_or(StoreSectionError::Key)?;
+                let key = written.key.ok_or(
+                    "store.key: name the file with the bank's own key, the same for all replicas",
+                )?;
                 Ok(Self { location, key })
             }
-            _ => Err(StoreSectionError::DatabaseLocation),
+            _ => Err("store: give a path, for SQLite, or a url, for PostgreSQL".to_owned()),
         }
     }
 }

@@ -133,7 +133,7 @@ impl AppContext {
             certificate_header: gateway_listener
                 .map(certificate_header)
                 .transpose()
-                .map_err(|fault| StartError::Configuration(vec![fault]))?,
+                .map_err(|fault| vec![fault])?,
         })
     }
 

@@ -106,16 +106,19 @@ pub enum StartError {
     Thread(io::Error),
 }
 
+impl From<Vec<ConfigError>> for StartError {
+    fn from(faults: Vec<ConfigError>) -> Self {
+        Self::Configuration(faults)
+    }
+}
+
 fn config_error(key: &str, problem: String) -> StartError {
     StartError::Configuration(vec![ConfigError::new(key, problem)])
 }
 
 fn list(faults: &[ConfigError]) -> String {
-    faults
-        .iter()
-        .map(ConfigError::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+    let faults = faults.iter().map(ConfigError::to_string);
+    faults.collect::<Vec<_>>().join("; ")
 }
 
 impl BankServer {
@@ -196,8 +199,7 @@ impl BankServer {
     )]
     async fn open_and_run(self) -> Result<RunningBank, StartError> {
         let opened = open_for_start(&self.config, &self.clock, &self.randomness).await;
-        let trust_reloader =
-            opened.map_err(|faults| StartError::Configuration(self.config.lines.locate(faults)))?;
+        let trust_reloader = opened.map_err(|faults| self.config.lines.locate(faults))?;
         log_startup_warnings(&trust_reloader, &self.config);
         let (trust, report) = (trust_reloader.trust(), trust_reloader.report());
         let organisation = own_organisation(&trust.current().credentials)

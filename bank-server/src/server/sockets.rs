@@ -68,8 +68,7 @@ pub(super) fn open_pages(
     socket: Option<TcpListener>,
     now: UnixTime,
 ) -> Result<Pages, StartError> {
-    let listener = listener(config, pages)
-        .map_err(|faults| StartError::Configuration(config.lines.locate(faults)))?;
+    let listener = listener(config, pages).map_err(|faults| config.lines.locate(faults))?;
     if let Some(fault) = listener.certificate_fault(pages, now) {
         tracing::warn!(%fault, "certificate of online banking has a problem, browsers will warn");
     }

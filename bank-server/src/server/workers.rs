@@ -142,8 +142,6 @@ pub(super) async fn run(
                     builder = builder.workers(workers.get());
                 }
                 let shutdown = builder.graceful_shutdown_signal();
-                let time = Duration::from_secs(limits.request_seconds);
-                let idle = Duration::from_secs(limits.idle_seconds);
                 for (name, socket, listener) in sockets.listeners {
                     let (shutdown, xs2a, app_runtime) =
                         (shutdown.clone(), xs2a.clone(), app_runtime.clone());
@@ -157,7 +155,7 @@ pub(super) async fn run(
                             xs2a.clone(),
                             app_runtime.clone(),
                             &limits,
-                            notified(shutdown.clone()),
+                            shutdown.clone(),
                         )
                     })?;
                 }
@@ -174,8 +172,7 @@ pub(super) async fn run(
                             listener.clone(),
                             state.clone(),
                             app_runtime.clone(),
-                            time,
-                            idle,
+                            &limits,
                             shutdown.clone(),
                         )
                     })?;
@@ -240,20 +237,17 @@ fn notified(
 
 /// Service of TPPs: handshake, HTTP, the XS2A middleware. Both versions of HTTP lead to one
 /// service.
-fn xs2a_service<F, E>(
+fn xs2a_service(
     listener: Arc<MtlsListener<Licences>>,
     connection_limit: Arc<Semaphore>,
     xs2a: web::Data<Xs2a>,
     app_runtime: Handle,
     limits: &LimitsConfig,
-    shutdown: F,
-) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> + use<F, E>
-where
-    F: Fn() -> E + Clone + 'static,
-    E: Future<Output = ()> + 'static,
+    shutdown: GracefulShutdownSignal,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> + use<>
 {
-    let time = Duration::from_secs(limits.request_seconds);
-    let idle = Duration::from_secs(limits.idle_seconds);
+    let (time, idle) = (limits.request_timeout(), limits.idle_timeout());
+    let shutdown = notified(shutdown);
     // Twice the limit: a smaller excess receives an error response with a body, over either version
     // of HTTP.
     let max_header_bytes = limits.header_bytes.saturating_mul(2);
@@ -322,18 +316,18 @@ fn online_banking_service(
     listener: BrowserListener,
     state: web::Data<OnlineBanking>,
     app_runtime: Handle,
-    time: Duration,
-    idle: Duration,
+    limits: &LimitsConfig,
     shutdown: GracefulShutdownSignal,
-) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> + use<>
+{
     let app = App::new()
         .app_data(state)
         .configure(online_banking::configure)
         .wrap(middleware::from_fn(online_banking::frame))
         .wrap_fn(move |request, app| TokioContext::new(app.call(request), app_runtime.clone()));
     let http = HttpService::build()
-        .client_request_timeout(time)
-        .keep_alive(idle)
+        .client_request_timeout(limits.request_timeout())
+        .keep_alive(limits.idle_timeout())
         .client_disconnect_timeout(LINGER)
         .graceful_shutdown_signal(notified(shutdown))
         .finish(map_config(app, |()| AppConfig::default()));

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::pki::certificate::CertificateSummary;
@@ -13,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::forwarding::{Forwarded, Forwarding};
-use super::listener::MtlsListener;
+use super::listener::{ConnectionLimits, MtlsListener};
 use super::policy::{PeerRejection, Policy};
 pub use super::quota::RequestPermit;
 use super::quota::{ConnectionPermit, StreamPermit};
@@ -63,15 +62,6 @@ enum VerifiedPeer<P: Policy> {
     Chain(Verdict<P>),
     /// Its pinned certificate, which is compared each time.
     Gateway(Arc<Forwarding<P>>),
-}
-
-/// Time limits of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ConnectionTimeouts {
-    /// Without a request.
-    pub(super) idle: Duration,
-    /// With a request whose response is not collected.
-    pub(super) answer: Duration,
 }
 
 impl<P: Policy> Connection<P> {
@@ -254,11 +244,11 @@ impl<P: Policy> Connection<P> {
     }
 
     /// The timeout of the connection, if nothing more happens.
-    pub(super) fn deadline(&self, timeouts: ConnectionTimeouts) -> Instant {
+    pub(super) fn deadline(&self, limits: ConnectionLimits) -> Instant {
         let state = self.state();
         match state.open_requests.values().min() {
-            Some(oldest) => *oldest + timeouts.answer,
-            None => state.quiet_since + timeouts.idle,
+            Some(oldest) => *oldest + limits.answer,
+            None => state.quiet_since + limits.idle,
         }
     }
 

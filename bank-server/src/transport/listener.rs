@@ -15,7 +15,7 @@ use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, ConnectionTimeouts};
+use super::connection::Connection;
 use super::connection_registry::ConnectionRegistry;
 use super::forwarding::Forwarding;
 use super::policy::Policy;
@@ -254,9 +254,9 @@ impl<P: Policy> MtlsListener<P> {
         let chain = session.peer_certificates().unwrap_or_default().to_vec();
         let shown = chain.first().map(CertificateSummary::of);
         match self.establish(address, chain, verifier.path()).await {
-            Ok((connection, timeouts)) => {
+            Ok((connection, limits)) => {
                 self.observer.connection_accepted();
-                let stream = MtlsStream::new(tls, protocol, connection, timeouts);
+                let stream = MtlsStream::new(tls, protocol, connection, limits);
                 Some((stream, protocol, Some(address)))
             }
             Err(reason) => {
@@ -272,33 +272,26 @@ impl<P: Policy> MtlsListener<P> {
         address: SocketAddr,
         chain: Vec<CertificateDer<'static>>,
         verified: Option<VerifiedPath>,
-    ) -> Result<(Arc<Connection<P>>, ConnectionTimeouts), RejectionReason> {
-        let ConnectionLimits {
-            handshake,
-            idle,
-            answer,
-            ..
-        } = self.limits;
+    ) -> Result<(Arc<Connection<P>>, ConnectionLimits), RejectionReason> {
+        let mut limits = self.limits;
         let established = Connection::establish(address, chain, verified, self);
         // May query an OCSP responder, which has limits of its own besides this one.
-        let connection = timeout(handshake, established)
+        let connection = timeout(limits.handshake, established)
             .await
-            .map_err(|_| RejectionReason::StatusTimeout(handshake))?
+            .map_err(|_| RejectionReason::StatusTimeout(limits.handshake))?
             .map_err(RejectionReason::Refused)?;
         if connection.is_far_over_limit() {
             return Err(RejectionReason::TooManyConnections);
         }
         // A peer over its limit receives an error response, and may not idle for long.
-        let idle = if connection.is_over_limit() {
-            handshake
-        } else {
-            idle
-        };
+        if connection.is_over_limit() {
+            limits.idle = limits.handshake;
+        }
         let connection = Arc::new(connection);
         self.registry.add(&connection);
         // Trust may have changed between the verdict and the registration.
         let _ = connection.evaluate();
-        Ok((connection, ConnectionTimeouts { idle, answer }))
+        Ok((connection, limits))
     }
 }
 

@@ -69,13 +69,10 @@ pub(super) struct OcspCounters {
 }
 
 /// The receiving end of [`OcspHandle`].
-pub(super) struct OcspRequests {
-    requests: mpsc::Receiver<StatusRequest>,
-    counters: watch::Sender<OcspCounters>,
-}
+pub(super) type OcspRequests = (mpsc::Receiver<StatusRequest>, watch::Sender<OcspCounters>);
 
 /// Certificates to query, and the caller that waits for the responses.
-struct StatusRequest {
+pub(super) struct StatusRequest {
     links: Vec<PathCertificate>,
     answered: Option<oneshot::Sender<()>>,
 }
@@ -96,19 +93,9 @@ const TICK: Duration = Duration::from_millis(250);
 impl OcspHandle {
     /// A handle, and the receiving end for the worker.
     pub(super) fn new() -> (Self, OcspRequests) {
-        let (requests_sender, requests) = mpsc::channel(BACKLOG);
+        let (requests, receiver) = mpsc::channel(BACKLOG);
         let (sender, counters) = watch::channel(OcspCounters::default());
-        let ocsp = Self {
-            requests: requests_sender,
-            counters,
-        };
-        (
-            ocsp,
-            OcspRequests {
-                requests,
-                counters: sender,
-            },
-        )
+        (Self { requests, counters }, (receiver, sender))
     }
 
     /// Counters of the OCSP client.
@@ -148,7 +135,8 @@ pub struct OcspWorker<P: Policy> {
     /// Time after which a response is refreshed at the latest.
     pub(super) refresh: Duration,
     pub(super) fetcher: Fetcher,
-    pub(super) requests: OcspRequests,
+    pub(super) requests: mpsc::Receiver<StatusRequest>,
+    pub(super) counters: watch::Sender<OcspCounters>,
     pub(super) tracked: HashMap<CertificateId, TrackedCertificate>,
     pub(super) queries: JoinSet<(CertificateId, Result<Answer, String>)>,
 }
@@ -176,7 +164,7 @@ impl<P: Policy> OcspWorker<P> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(request) = self.requests.requests.recv() => self.handle_request(request),
+                Some(request) = self.requests.recv() => self.handle_request(request),
                 Some(joined) = self.queries.join_next() => match joined {
                     Ok((certificate, outcome)) => self.handle_outcome(&certificate, outcome),
                     Err(error) => {
@@ -256,9 +244,7 @@ impl<P: Policy> OcspWorker<P> {
                 break;
             }
             subject.is_querying = true;
-            self.requests
-                .counters
-                .send_modify(|counters| counters.queries += 1);
+            self.counters.send_modify(|counters| counters.queries += 1);
             let nonce = [self.randomness.bytes(), self.randomness.bytes()].concat();
             let queried = query(
                 self.fetcher.clone(),
@@ -292,9 +278,7 @@ impl<P: Policy> OcspWorker<P> {
                 (good_for / 2).clamp(MIN_RETRY_DELAY, max_wait)
             }
             Err(problem) => {
-                self.requests
-                    .counters
-                    .send_modify(|counters| counters.failures += 1);
+                self.counters.send_modify(|counters| counters.failures += 1);
                 tracing::warn!(
                     issuer = %subject.link.issuer,
                     responders = ?subject.link.responders,
@@ -313,8 +297,7 @@ impl<P: Policy> OcspWorker<P> {
     fn count_unanswered(&self) {
         let unanswered = self.tracked.values().filter(|subject| subject.unanswered);
         let unanswered = unanswered.count();
-        self.requests
-            .counters
+        self.counters
             .send_modify(|counters| counters.unanswered = unanswered);
     }
 

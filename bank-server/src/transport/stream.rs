@@ -12,9 +12,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::connection::{Connection, ConnectionTimeouts};
+use super::connection::Connection;
 use super::goaway::{CloseState, GRACE};
 use super::http2::FrameCounter;
+use super::listener::ConnectionLimits;
 use super::policy::Policy;
 
 /// TLS stream of an open connection. It reads as ended once
@@ -24,7 +25,7 @@ use super::policy::Policy;
 pub struct MtlsStream<P: Policy> {
     pub(super) tls: TlsStream<TcpStream>,
     pub(super) connection: Arc<Connection<P>>,
-    timeouts: ConnectionTimeouts,
+    limits: ConnectionLimits,
     pub(super) timer: Pin<Box<Sleep>>,
     pub(super) protocol: Protocol,
     /// Whether the last write was partial: the close message must not come between its parts.
@@ -40,14 +41,12 @@ impl<P: Policy> MtlsStream<P> {
         tls: TlsStream<TcpStream>,
         protocol: Protocol,
         connection: Arc<Connection<P>>,
-        timeouts: ConnectionTimeouts,
+        limits: ConnectionLimits,
     ) -> Self {
-        let timer = Box::pin(sleep_until(
-            Instant::now() + timeouts.idle.min(timeouts.answer),
-        ));
+        let timer = Box::pin(sleep_until(Instant::now() + limits.idle.min(limits.answer)));
         Self {
             tls,
-            timeouts,
+            limits,
             timer,
             protocol,
             has_unsent: false,
@@ -77,7 +76,7 @@ impl<P: Policy> MtlsStream<P> {
     }
 
     fn deadline(&self) -> Instant {
-        let deadline = self.connection.deadline(self.timeouts);
+        let deadline = self.connection.deadline(self.limits);
         match self.close_state {
             CloseState::Open => deadline,
             CloseState::Due { until }

@@ -5,7 +5,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -57,13 +56,13 @@ pub struct Trust<P> {
     update_lock: Mutex<()>,
     changed: watch::Sender<()>,
     clock: Arc<dyn Clock>,
-    tls: ConfigBuilder<ServerConfig, WantsVerifier>,
+    pub(super) tls: ConfigBuilder<ServerConfig, WantsVerifier>,
     /// TLS session caches, one for each kind of listener, so that no session can be resumed at the
     /// other kind. A resumed session is evaluated again when its connection is established, so it
     /// may save the peer a signature.
-    peer_sessions: Arc<dyn StoresServerSessions>,
-    gateway_sessions: Arc<dyn StoresServerSessions>,
-    path_cache: VerifiedChainCache,
+    pub(super) peer_sessions: Arc<dyn StoresServerSessions>,
+    pub(super) gateway_sessions: Arc<dyn StoresServerSessions>,
+    pub(super) path_cache: VerifiedChainCache,
     ocsp: OcspHandle,
 }
 
@@ -126,31 +125,9 @@ impl<P: Policy> Trust<P> {
         self.changed.subscribe()
     }
 
-    /// The TLS configuration for a handshake that starts now.
-    pub(super) fn tls_config(
-        &self,
-        verifier: Arc<dyn ClientCertVerifier>,
-        is_for_gateways: bool,
-    ) -> ServerConfig {
-        let own_certificate = Arc::clone(&self.current.load().own_certificate);
-        let tls = self.tls.clone().with_client_cert_verifier(verifier);
-        let mut config = tls.with_cert_resolver(own_certificate);
-        config.session_storage = Arc::clone(if is_for_gateways {
-            &self.gateway_sessions
-        } else {
-            &self.peer_sessions
-        });
-        config
-    }
-
-    /// The path from a chain to an anchor, without regard to revocation.
-    pub(super) fn find_path(
-        &self,
-        chain: &[CertificateDer<'_>],
-        anchors: &Arc<Anchors>,
-        now: UnixTime,
-    ) -> Result<VerifiedPath, Refusal> {
-        self.path_cache.find_or_verify(chain, anchors, now)
+    /// Our own certificate, for a handshake that starts now.
+    pub(super) fn own_certificate(&self) -> Arc<OwnCertificate> {
+        Arc::clone(&self.current.load().own_certificate)
     }
 
     /// Counters of the OCSP client.
@@ -172,7 +149,9 @@ impl<P: Policy> Trust<P> {
         let snapshot = self.current();
         let verified = match verified {
             Some(verified) => verified,
-            None => self.find_path(chain, &snapshot.anchors, self.now())?,
+            None => self
+                .path_cache
+                .find_or_verify(chain, &snapshot.anchors, self.now())?,
         };
         // Cached here, where the peer has proved possession of its key: chains of others must not
         // evict those of peers.
@@ -213,7 +192,8 @@ impl<P: Policy> Trust<P> {
         let verified = if verified.is_valid(&snapshot.anchors, now) {
             verified.clone()
         } else {
-            self.find_path(chain, &snapshot.anchors, now)?
+            self.path_cache
+                .find_or_verify(chain, &snapshot.anchors, now)?
         };
         let Window { from, until } = verified.path.window;
         let mut until = until.min(snapshot.check_revocation(&verified.path, now)?);

@@ -47,8 +47,15 @@ impl<P: Policy> PeerVerifier<P> {
 
     /// The TLS configuration that presents our credentials and verifies the peer here.
     pub(super) fn tls_config(self: &Arc<Self>) -> Arc<ServerConfig> {
+        let trust = &self.trust;
         let verifier: Arc<dyn ClientCertVerifier> = Arc::clone(self) as _;
-        let mut config = self.trust.tls_config(verifier, self.is_for_gateways);
+        let tls = trust.tls.clone().with_client_cert_verifier(verifier);
+        let mut config = tls.with_cert_resolver(trust.own_certificate());
+        config.session_storage = Arc::clone(if self.is_for_gateways {
+            &trust.gateway_sessions
+        } else {
+            &trust.peer_sessions
+        });
         // A peer that does not read its responses ends its HTTP/2 connection; behind a gateway,
         // that connection is shared by all peers.
         let protocols = P::PROTOCOLS
@@ -82,7 +89,8 @@ impl<P: Policy> PeerVerifier<P> {
             .chain(intermediates)
             .cloned()
             .collect();
-        let verified = self.trust.find_path(&chain, &self.snapshot.anchors, now)?;
+        let anchors = &self.snapshot.anchors;
+        let verified = self.trust.path_cache.find_or_verify(&chain, anchors, now)?;
         match self.snapshot.check_revocation(&verified.path, now) {
             // `Trust::admit` queries the responder first; this callback cannot wait for it.
             Err(Refusal::StatusUnknown { .. })

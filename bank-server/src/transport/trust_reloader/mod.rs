@@ -306,7 +306,7 @@ impl<S: PolicySource> TrustReloader<S> {
 
     fn ocsp_worker(&mut self, fetcher: &Fetcher) -> Option<OcspWorker<S::Policy>> {
         let options = self.sources.ocsp;
-        let requests = self.ocsp_requests.take()?;
+        let (requests, counters) = self.ocsp_requests.take()?;
         (options.check_peers || options.staple).then(|| OcspWorker {
             trust: Arc::clone(&self.trust),
             clock: Arc::clone(&self.clock),
@@ -315,6 +315,7 @@ impl<S: PolicySource> TrustReloader<S> {
             refresh: self.sources.refresh,
             fetcher: fetcher.clone(),
             requests,
+            counters,
             tracked: HashMap::new(),
             queries: JoinSet::new(),
         })
