@@ -11,8 +11,9 @@ use shared_types::pki::digest::sha256;
 use super::problem::Problem;
 use crate::http::resource;
 
-struct Asset {
-    path: String,
+/// File with its path.
+pub(super) struct Asset {
+    pub(super) path: String,
     kind: &'static str,
     content: &'static str,
 }
@@ -28,41 +29,30 @@ impl Asset {
     }
 }
 
-/// Where they all are.
+/// Folder of all assets.
 pub(super) const FOLDER: &str = "/assets/";
 
-const ICON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><rect width="24" height="24" rx="5" fill="#0b5d57"/><path d="M12 4 5 8v1.5h14V8zM6.5 11h2v5h-2zm4.5 0h2v5h-2zm4.5 0h2v5h-2zM5 17.5h14V19H5z" fill="#fff"/></svg>"##;
+const ICON_SVG: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><rect width="24" height="24" rx="5" fill="#0b5d57"/><path d="M12 4 5 8v1.5h14V8zM6.5 11h2v5h-2zm4.5 0h2v5h-2zm4.5 0h2v5h-2zM5 17.5h14V19H5z" fill="#fff"/></svg>"##;
 
-static STYLE: LazyLock<Asset> = LazyLock::new(|| {
+pub(super) static STYLE: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new(
         "style.css",
         "text/css; charset=utf-8",
         include_str!("style.css"),
     )
 });
-static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+pub(super) static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new(
         "passkey.js",
         "text/javascript; charset=utf-8",
         include_str!("passkey.js"),
     )
 });
-static PICTURE: LazyLock<Asset> = LazyLock::new(|| Asset::new("icon.svg", "image/svg+xml", ICON));
-
-pub(super) fn style_path() -> &'static str {
-    &STYLE.path
-}
-
-pub(super) fn script_path() -> &'static str {
-    &SCRIPT.path
-}
-
-pub(super) fn icon_path() -> &'static str {
-    &PICTURE.path
-}
+pub(super) static ICON: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("icon.svg", "image/svg+xml", ICON_SVG));
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
-    for asset in [&STYLE, &SCRIPT, &PICTURE] {
+    for asset in [&STYLE, &SCRIPT, &ICON] {
         app.service(resource(&asset.path).get(async || send(asset)));
     }
     app.service(

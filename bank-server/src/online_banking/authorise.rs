@@ -6,8 +6,8 @@
 //! authorisation alone.
 //!
 //! An authorisation is assigned to the customer who logs in for it, or who answers it. Opening the
-//! page while logged in assigns it to no customer. Until it is answered, a log-in of another customer
-//! reassigns it, unless the TPP has named the customer.
+//! page while logged in assigns it to no customer. Until it is answered, a log-in of another
+//! customer reassigns it, unless the TPP has named the customer.
 
 use std::rc::Rc;
 

@@ -13,7 +13,7 @@ use actix_web::http::header::{HeaderMap, X_FORWARDED_FOR};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TrustedProxies(std::sync::Arc<[IpAddr]>);
 
-/// Why a proxy's word on where a browser is cannot be taken.
+/// Error of the `X-Forwarded-For` header of a trusted proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoAddress {
     #[error("the proxy sends no X-Forwarded-For")]
@@ -31,10 +31,10 @@ impl TrustedProxies {
         self.0.contains(&address.to_canonical())
     }
 
-    /// Where the browser is whose request came from that peer.
+    /// Address of the browser whose request came from that peer.
     ///
-    /// Each proxy adds the address that it was connected from at the end. So the last one that is no trusted proxy's is the
-    /// browser's; what stands before it, the browser can have made up.
+    /// Each proxy appends the address of its peer, so the last address that is not a trusted
+    /// proxy's is the browser's. The browser can have made up those before it.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<IpAddr, NoAddress> {
         if !self.contains(peer) {
             return Ok(peer);
@@ -55,7 +55,7 @@ impl TrustedProxies {
     }
 }
 
-/// An address, as proxies write it: some with the port.
+/// Parses an address, with or without a port.
 fn parse(text: &str) -> Option<IpAddr> {
     let bare = text
         .strip_prefix('[')
@@ -90,11 +90,11 @@ mod tests {
         for (peer, lines, expected) in [
             ("127.0.0.1", &["192.0.2.1"][..], "192.0.2.1"),
             ("::ffff:127.0.0.1", &["192.0.2.1"], "192.0.2.1"),
-            // What the browser itself has sent stands before what the proxy adds.
+            // Addresses from the browser itself precede the proxy's.
             ("127.0.0.1", &["203.0.113.9, 192.0.2.1"], "192.0.2.1"),
             ("127.0.0.1", &["203.0.113.9", "192.0.2.1"], "192.0.2.1"),
             ("127.0.0.1", &["nonsense, 192.0.2.1"], "192.0.2.1"),
-            // Two proxies of ours in a row, and one of them as the client.
+            // Two trusted proxies in a row, and one as the client.
             ("127.0.0.1", &["192.0.2.1, 10.0.0.5"], "192.0.2.1"),
             ("127.0.0.1", &["10.0.0.5"], "10.0.0.5"),
             ("127.0.0.1", &["2001:db8::1"], "2001:db8::1"),

@@ -86,9 +86,8 @@ fn consent(state: &OnlineBanking, one: &CustomerConsent, views: &[View]) -> Mark
             }
             @if is_current {
                 p {
-                    a.button.danger href={ "/consents/" (one.consent.id) "/end" } aria-label=(name) {
-                        (words.end)
-                    }
+                    a.button.danger href={ "/consents/" (one.consent.id) "/end" }
+                        aria-label=(name) { (words.end) }
                 }
             }
         }

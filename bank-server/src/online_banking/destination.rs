@@ -1,15 +1,15 @@
 //! Destination after a log-in: a path of our own pages, never another address.
 
-/// The path of a page of this bank, with the code that a browser brings from another bank, if it has brought one: it comes
-/// once, and has to outlive the log-in.
+/// Path of one of our pages, to which the log-in leads, with the code of a return from another
+/// bank: the code arrives once and has to survive the log-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Destination(String);
 
-/// Longer than any path of ours.
-const LONGEST: usize = 200;
+/// Longest path.
+const MAX_PATH: usize = 200;
 
-/// The longest code of another bank.
-const LONGEST_CODE: usize = 100;
+/// Longest code of another bank.
+const MAX_CODE: usize = 100;
 
 impl Destination {
     /// The first page.
@@ -17,8 +17,8 @@ impl Destination {
         Self("/".to_owned())
     }
 
-    /// The path, if it is one: one slash, then letters, digits, `-`, `_`, `.` and single slashes. No scheme, no host,
-    /// nothing that a browser could read as one of these; and no query but a code.
+    /// Parses a path: letters, digits, `-`, `_`, `.` and single slashes, and no query but a code.
+    /// So a browser cannot read it as an address with a scheme or a host.
     pub(super) fn read(text: &str) -> Option<Self> {
         let (path, query) = match text.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -26,7 +26,7 @@ impl Destination {
         };
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
         let is_path = path.starts_with('/')
-            && path.len() <= LONGEST
+            && path.len() <= MAX_PATH
             && path.bytes().all(plain)
             && !path.contains("//")
             && !path.contains("..");
@@ -34,7 +34,7 @@ impl Destination {
         (is_path && query.is_none_or(is_code)).then(|| Self(text.to_owned()))
     }
 
-    /// The page that a request asks for: its path and its code.
+    /// The page of a request, with its code.
     pub(super) fn of_request(path: &str, query: &str) -> Self {
         match code(query) {
             Some(code) => Self::or_start(Some(&format!("{path}?code={code}"))),
@@ -47,7 +47,7 @@ impl Destination {
         text.and_then(Self::read).unwrap_or_else(Self::start)
     }
 
-    /// What a query names as `to`, or the first page.
+    /// The destination in the `to` of a query, or the first page.
     pub(super) fn of_query(query: &str) -> Self {
         let named = query.split('&').find_map(|pair| pair.strip_prefix("to="));
         Self::or_start(named)
@@ -57,14 +57,14 @@ impl Destination {
         &self.0
     }
 
-    /// The authorisation that the customer comes to answer, if that is what the page is for.
+    /// Id of the authorisation, if the page is for answering one.
     pub(super) fn authorisation(&self) -> Option<&str> {
         let id = self.0.strip_prefix("/authorise/")?;
         (!id.is_empty() && !id.contains(['/', '?'])).then_some(id)
     }
 }
 
-/// The code that a query brings from another bank, which wants its approval confirmed.
+/// Confirmation code of another bank in a query.
 pub(super) fn code(query: &str) -> Option<&str> {
     let code = query
         .split('&')
@@ -72,7 +72,7 @@ pub(super) fn code(query: &str) -> Option<&str> {
     let plain = code
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    (plain && code.len() <= LONGEST_CODE).then_some(code)
+    (plain && code.len() <= MAX_CODE).then_some(code)
 }
 
 #[cfg(test)]
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_query_the_code_alone_goes_along() {
+    fn only_the_code_of_a_query_is_kept() {
         let path = "/other-banks/return/x";
         for (query, expected) in [
             ("code=a-b_c.1", "/other-banks/return/x?code=a-b_c.1"),
@@ -106,7 +106,7 @@ mod tests {
         ] {
             assert_eq!(Destination::read(path).unwrap().path(), path);
         }
-        let long = format!("/{}", "a".repeat(LONGEST));
+        let long = format!("/{}", "a".repeat(MAX_PATH));
         for foreign in [
             "",
             "consents",

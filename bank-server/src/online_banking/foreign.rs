@@ -4,9 +4,9 @@
 use maud::{Markup, Render, html};
 use shared_types::xs2a::text::{Text, is_obeyed, plain};
 
-/// Text of third parties: names, purposes, account numbers. A page shows it isolated (`bdi`), so that
-/// its direction of writing does not reorder the text around it, and without control characters
-/// ([`plain`]).
+/// Text of third parties: names, purposes, account numbers. A page shows it isolated (`bdi`), so
+/// that its direction of writing does not reorder the text around it, and without control
+/// characters ([`plain`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Foreign(String);
 
@@ -77,7 +77,7 @@ const fn is_right_to_left(character: char) -> bool {
     )
 }
 
-/// The end of an account or card number, as it may be shown before the second factor: `DE•• •••• 3000`.
+/// Account or card number masked up to its end, for before the second factor: `DE•• •••• 3000`.
 pub(super) fn masked(number: &str) -> String {
     const SHOWN: usize = 4;
     let letters: Vec<char> = number.chars().filter(|letter| *letter != ' ').collect();
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_others_neither_turns_nor_breaks_what_stands_around_it() {
+    fn foreign_text_does_not_reorder_the_text_around_it() {
         let shown = |text| Foreign::new(text).render().into_string();
         assert_eq!(
             shown("Bank\u{202e}<A>\0"),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_masked_number_has_its_last_four_letters_alone() {
+    fn a_masked_number_shows_the_last_four_characters() {
         for (number, expected) in [
             ("DE89 3704 0044 0532 0130 00", "DE•• •••• 3000"),
             ("NO9386011117947", "NO•• •••• 7947"),

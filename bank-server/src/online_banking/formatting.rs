@@ -10,10 +10,10 @@ use shared_types::xs2a::money::{Amount, Currency};
 
 use super::texts::Texts;
 
-/// Between what must not be parted at the end of a line.
+/// No-break space.
 const NO_BREAK: char = '\u{a0}';
 
-/// A minus as wide as a digit, which is read out as one.
+/// Minus sign as wide as a digit, which screen readers read as a minus.
 const MINUS: char = '\u{2212}';
 
 impl Texts {
@@ -27,7 +27,7 @@ impl Texts {
         format!("{}{NO_BREAK}{currency}", self.decimal(value))
     }
 
-    /// The same, with a plus before what came in.
+    /// The same, with a plus before a credit.
     pub(super) fn signed_amount(&self, amount: &Amount) -> String {
         let plus = if amount.value() > Decimal::ZERO {
             "+"
@@ -57,7 +57,7 @@ impl Texts {
         written
     }
 
-    /// A decimal without decimals, where it has none: for the lines of a chart.
+    /// A decimal without `.00`, for the lines of a chart.
     pub(super) fn round(&self, value: Decimal) -> String {
         let written = self.decimal(value);
         let zeros = format!("{}00", self.writing.point);
@@ -111,7 +111,7 @@ fn name<'a>(months: &[&'a str; 12], date: NaiveDate) -> &'a str {
     months.get(month).copied().unwrap_or_default()
 }
 
-/// An amount that went in or out: the sign says it, the colour repeats it.
+/// Amount of a transaction. The colour repeats the sign.
 pub(super) fn moved(texts: &Texts, amount: &Amount) -> Markup {
     let class = if amount.value() > Decimal::ZERO {
         "amount in"
@@ -121,12 +121,12 @@ pub(super) fn moved(texts: &Texts, amount: &Amount) -> Markup {
     html! { span class=(class) { (texts.signed_amount(amount)) } }
 }
 
-/// An amount that is there.
+/// Amount of a balance or limit.
 pub(super) fn held(texts: &Texts, amount: &Amount) -> Markup {
     html! { span.amount { (texts.amount(amount)) } }
 }
 
-/// A day, for people and for programs.
+/// A day, also in machine-readable form.
 pub(super) fn day(texts: &Texts, date: NaiveDate) -> Markup {
     html! { time datetime=(date) { (texts.date(date)) } }
 }

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_has_a_page_of_its_own() {
+    fn each_form_error_has_its_page() {
         let refusal = |form: &[u8]| {
             Form::decode(form, FIELDS)
                 .err()

@@ -9,9 +9,7 @@ use actix_http::ConnectionType;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    REFERRER_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    ALLOW, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, ORIGIN, SET_COOKIE,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
@@ -29,16 +27,15 @@ use crate::telemetry::spans::{answered, rename};
 /// Content security policy: our own resources and forms alone, and for one page the origin to which
 /// its form redirects.
 pub(super) fn content_security_policy(leads_to: Option<&str>) -> String {
-    let also = leads_to
-        .map(|origin| format!(" {origin}"))
-        .unwrap_or_default();
+    let also = leads_to.map(|origin| format!(" {origin}"));
+    let also = also.unwrap_or_default();
     format!(
-        "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; form-action 'self'{also}; \
-         frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; \
+         form-action 'self'{also}; frame-ancestors 'none'; base-uri 'none'"
     )
 }
 
-/// The middleware around all pages.
+/// The middleware.
 pub(crate) async fn frame(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -55,12 +52,14 @@ pub(crate) async fn frame(
     );
     let mut response = match (client(&request, &state), is_ours(&request, &state)) {
         (Err(error), _) => {
-            tracing::warn!(proxy = ?request.peer_addr(), %error, "online banking: proxied request without a usable client address refused");
-            bare(
-                request,
-                StatusCode::BAD_REQUEST,
-                state.texts.frame.no_address,
-            )
+            let proxy = request.peer_addr();
+            tracing::warn!(
+                ?proxy,
+                %error,
+                "online banking: proxied request without a usable client address refused"
+            );
+            let text = state.texts.frame.no_address;
+            bare(request, StatusCode::BAD_REQUEST, text)
         }
         (_, Err(error)) => bare(
             request,
@@ -87,10 +86,10 @@ pub(crate) async fn frame(
     };
     let is_asset = is_asset && response.status().is_success();
     protect(response.headers_mut(), &state, is_asset);
-    // The pattern, not the path: paths hold ids. Who visits stays out of the log.
+    // The pattern, not the path, because paths hold ids. The customer is not logged.
     let pattern = response.request().match_pattern();
     let pattern = pattern.as_deref();
-    // There is no end to the names of methods.
+    // A metric needs a bounded set of methods.
     let is_known = [Method::GET, Method::HEAD, Method::POST].contains(&method);
     let operation = format!(
         "{} {}",
@@ -121,14 +120,14 @@ fn bare(request: ServiceRequest, status: StatusCode, text: &str) -> ServiceRespo
 
 /// The address of the browser that sent the request.
 fn client(request: &ServiceRequest, state: &OnlineBanking) -> Result<IpAddr, NoAddress> {
-    // Only a test without a socket has none.
+    // Without a socket, in a test, there is none.
     let peer = request.peer_addr().map(|address| address.ip());
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     state.proxies.client(peer, request.headers())
 }
 
-/// Whether the request is for the host that the configuration names: another one could be an attacker's name that leads
-/// here (DNS rebinding).
+/// Whether the request is for the configured host. Another one can be an attacker's name for our
+/// address (DNS rebinding).
 fn is_ours(request: &ServiceRequest, state: &OnlineBanking) -> Result<bool, NotAHost> {
     let named = named_host(request.head())?;
     Ok(named.is_some_and(|host| host.eq_ignore_ascii_case(&state.origin.authority())))
@@ -180,15 +179,15 @@ async fn answer(
 
 fn set_cookies(headers: &mut HeaderMap, visit: &Visit) {
     for line in visit.cookies() {
-        // Made of our own names, and of base64 and hexadecimal.
+        // Our own names, base64 and hexadecimal digits are always valid.
         if let Ok(line) = HeaderValue::from_str(&line) {
             headers.append(SET_COOKIE, line);
         }
     }
 }
 
-/// Checks the origin of a form by the headers that browsers send. Without them, the form's token alone
-/// decides.
+/// Checks the origin of a form by the headers that browsers send. Without them, the form's token
+/// alone decides.
 fn same_origin(request: &ServiceRequest, state: &OnlineBanking) -> Result<(), Problem> {
     const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -261,34 +260,28 @@ impl ResponseError for TimedOut {
 }
 
 fn protect(headers: &mut HeaderMap, state: &OnlineBanking, is_asset: bool) {
-    let mut set = |name: HeaderName, value: &'static str| {
-        headers.insert(name, HeaderValue::from_static(value));
-    };
-    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(X_FRAME_OPTIONS, "DENY");
-    // To other sites nothing; our own forms are to say where they come from, which `no-referrer` would keep them from.
-    set(REFERRER_POLICY, "same-origin");
-    set(
-        HeaderName::from_static("cross-origin-opener-policy"),
-        "same-origin",
-    );
-    set(
-        HeaderName::from_static("cross-origin-resource-policy"),
-        "same-origin",
-    );
-    set(
-        HeaderName::from_static("permissions-policy"),
-        "camera=(), geolocation=(), microphone=(), payment=(), usb=(), publickey-credentials-get=(self), \
-         publickey-credentials-create=(self)",
-    );
-    if state.origin.is_https() {
-        set(
-            STRICT_TRANSPORT_SECURITY,
+    let is_https = state.origin.is_https();
+    for (is_set, name, value) in [
+        (true, "x-content-type-options", "nosniff"),
+        (true, "x-frame-options", "DENY"),
+        // Other sites get no referrer. With `no-referrer`, our own forms would have no origin.
+        (true, "referrer-policy", "same-origin"),
+        (true, "cross-origin-opener-policy", "same-origin"),
+        (true, "cross-origin-resource-policy", "same-origin"),
+        (true, "permissions-policy", PERMISSIONS),
+        (
+            is_https,
+            "strict-transport-security",
             "max-age=31536000; includeSubDomains",
-        );
-    }
-    if !is_asset {
-        set(CACHE_CONTROL, "no-store");
+        ),
+        (!is_asset, "cache-control", "no-store"),
+    ] {
+        if is_set {
+            headers.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
     }
     if !headers.contains_key(CONTENT_SECURITY_POLICY)
         && let Ok(policy) = HeaderValue::from_str(&content_security_policy(None))
@@ -296,3 +289,7 @@ fn protect(headers: &mut HeaderMap, state: &OnlineBanking, is_asset: bool) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
 }
+
+/// Browser features that the pages may use.
+const PERMISSIONS: &str = "camera=(), geolocation=(), microphone=(), payment=(), usb=(), \
+    publickey-credentials-get=(self), publickey-credentials-create=(self)";

@@ -89,8 +89,8 @@ impl Page {
         self
     }
 
-    /// Allows its form to be answered by a redirect to that origin: browsers apply the policy of the
-    /// page with the form to it.
+    /// Allows its form to be answered by a redirect to that origin: browsers apply the policy of
+    /// the page with the form to it.
     pub(super) fn leads_to(mut self, origin: Option<String>) -> Self {
         self.leads_to = origin;
         self
@@ -125,9 +125,9 @@ impl Page {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
                     title { (self.title) " – " (state.bank_name) }
-                    link rel="stylesheet" href=(assets::style_path());
-                    link rel="icon" type="image/svg+xml" href=(assets::icon_path());
-                    @if self.script { script src=(assets::script_path()) defer {} }
+                    link rel="stylesheet" href=(assets::STYLE.path);
+                    link rel="icon" type="image/svg+xml" href=(assets::ICON.path);
+                    @if self.script { script src=(assets::SCRIPT.path) defer {} }
                 }
                 body {
                     a.skip href="#content" { (frame.skip) }
@@ -159,7 +159,8 @@ impl Page {
                 ul.within {
                     @for section in Section::ALL {
                         li {
-                            a href=(section.path()) aria-current=[(self.section == Some(section)).then_some("page")] {
+                            @let is_current = self.section == Some(section);
+                            a href=(section.path()) aria-current=[is_current.then_some("page")] {
                                 (section.name(texts))
                             }
                         }
@@ -239,7 +240,7 @@ pub(super) fn as_another_customer(visit: &Visit, path: &str) -> Markup {
     }
 }
 
-/// The bank's mark: decoration, so nothing is read out.
+/// The bank's logo, hidden from screen readers.
 fn mark() -> Markup {
     PreEscaped(
         r#"<svg class="mark" viewBox="0 0 24 24" width="28" height="28" aria-hidden="true" focusable="false"><path d="M12 2 3 7v2h18V7zM5 11h2.5v7H5zm5.75 0h2.5v7h-2.5zm5.75 0H19v7h-2.5zM3 20h18v2H3z" fill="currentColor"/></svg>"#
@@ -247,7 +248,7 @@ fn mark() -> Markup {
     )
 }
 
-/// The hidden field that every form has.
+/// Hidden field with the CSRF token.
 pub(super) fn token_field(visit: &Visit, purpose: &Purpose) -> Markup {
     html! { input type="hidden" name=(TOKEN) value=(visit.form_token(purpose)); }
 }
@@ -263,7 +264,7 @@ pub(super) enum Tone {
     Warning,
 }
 
-/// A notice: what happened, or what to know.
+/// Notice in a box.
 pub(super) fn notice(tone: Tone, text: &str) -> Markup {
     let class = match tone {
         Tone::Good => "notice good",

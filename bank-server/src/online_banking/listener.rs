@@ -52,12 +52,12 @@ pub(crate) struct BrowserTimeouts {
     pub(crate) idle: Duration,
 }
 
-/// Time between the timeout of a request and the end of its connection, for the page that reports the
-/// timeout.
+/// Time between the timeout of a request and the end of its connection, for the page that reports
+/// the timeout.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// One [source](source_of) may hold a tenth of all connections, unless it is loopback or a proxy, which
-/// is not one browser.
+/// One [source](source_of) may hold a tenth of all connections, unless it is loopback or a proxy,
+/// which is not one browser.
 const SHARE: usize = 10;
 
 impl BrowserListener {
@@ -201,8 +201,8 @@ fn is_for(certificate: &CertificateDer<'_>, origin: &Url) -> bool {
     host.is_some_and(|host| is_for_host(certificate, &host))
 }
 
-/// Source under which connections are counted: an IPv4 address, or 56 bits of IPv6. One customer of a
-/// provider has at least 64 bits, and would exhaust the limit with ten of its addresses.
+/// Source under which connections are counted: an IPv4 address, or 56 bits of IPv6. One customer of
+/// a provider has at least 64 bits, and would exhaust the limit with ten of its addresses.
 fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 72)).into(),
@@ -257,11 +257,11 @@ impl Drop for SourcePermit {
 
 type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-/// Stream of a connection. It fails when the browser receives nothing of its response for too long, and
-/// when a request is not answered in time, however slowly its bytes arrive.
+/// Stream of a connection. It fails when the browser receives nothing of its response for too long,
+/// and when a request is not answered in time, however slowly its bytes arrive.
 ///
-/// The stream does not parse requests: it takes the first bytes after a response for the next request.
-/// They can also be the rest of a request that was given up, which has the same timeout.
+/// The stream does not parse requests: it takes the first bytes after a response for the next
+/// request. They can also be the rest of a request that was given up, which has the same timeout.
 pub(crate) struct BrowserStream {
     stream: Stream,
     /// Time for the browser to receive some of the response.

@@ -193,8 +193,8 @@ impl LogIn {
 }
 
 /// Checks both factors before revealing anything of either (Delegated Regulation (EU) 2018/389,
-/// article 4(3)(a)): password and code in this form; with a passkey, the password in this form and the
-/// passkey on the next page, whether the password was right or not.
+/// article 4(3)(a)): password and code in this form; with a passkey, the password in this form and
+/// the passkey on the next page, whether the password was right or not.
 async fn log_in(visit: Visitor, body: FormBody) -> PageResult {
     check_not_logged_in(&visit)?;
     let state = &visit.state;
@@ -241,8 +241,8 @@ async fn log_in(visit: Visitor, body: FormBody) -> PageResult {
     }
 }
 
-/// Log-in that waits for a passkey, sealed in its page, so that the page does not reveal whether the
-/// password was right.
+/// Log-in that waits for a passkey, sealed in its page, so that the page does not reveal whether
+/// the password was right.
 #[derive(Serialize, Deserialize)]
 struct PasskeyLogIn {
     to: String,

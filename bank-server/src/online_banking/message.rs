@@ -1,6 +1,7 @@
 //! Message page: what happened, what to do, and one link to continue.
 //!
-//! Handlers return it for an outcome (`Message::done`); the middleware renders it for a [`Problem`].
+//! Handlers return it for an outcome (`Message::done`); the middleware renders it for a
+//! [`Problem`].
 //!
 //! [`Problem`]: super::problem::Problem
 

@@ -1,11 +1,11 @@
 //! Online banking: the bank's web pages for its customers, on a listener of their own.
 //!
-//! Pages are rendered on the server and work without JavaScript; the one script is for passkeys. The
-//! middleware in `headers` checks host and origin, finds the `session` and sets the security headers.
-//! A handler takes a `Visitor`, or a `Customer` who is fully logged in, which hold the shared state,
-//! and a `FormBody`, which accepts our own forms alone (`csrf`). It returns a `Page` in the common
-//! `layout`, a `Message` page, or a `Problem`, for which the middleware renders a message page. All
-//! texts stand in `texts`.
+//! Pages are rendered on the server and work without JavaScript; the one script is for passkeys.
+//! The middleware in `headers` checks host and origin, finds the `session` and sets the security
+//! headers. A handler takes a `Visitor`, or a `Customer` who is fully logged in, which hold the
+//! shared state, and a `FormBody`, which accepts our own forms alone (`csrf`). It returns a `Page`
+//! in the common `layout`, a `Message` page, or a `Problem`, for which the middleware renders a
+//! message page. All texts stand in `texts`.
 
 mod accounts;
 mod assets;

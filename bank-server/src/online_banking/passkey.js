@@ -1,4 +1,4 @@
-// The one script: asks the browser for a passkey, puts its answer into the form, and sends it.
+// Script for passkeys: requests one from the browser, puts the response into the form, submits it.
 "use strict";
 
 (() => {
@@ -18,43 +18,43 @@
     const binary = String.fromCharCode(...new Uint8Array(buffer));
     return btoa(binary).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
   };
-  const each = (list) => (list || []).map((one) => ({ ...one, id: bytes(one.id) }));
+  const decoded = (list) => (list || []).map((one) => ({ ...one, id: bytes(one.id) }));
 
-  const make = async (options) => {
+  const create = async (options) => {
     options.challenge = bytes(options.challenge);
     options.user.id = bytes(options.user.id);
-    options.excludeCredentials = each(options.excludeCredentials);
-    const made = await navigator.credentials.create({ publicKey: options });
+    options.excludeCredentials = decoded(options.excludeCredentials);
+    const credential = await navigator.credentials.create({ publicKey: options });
     return {
-      attestationObject: text(made.response.attestationObject),
-      clientDataJSON: text(made.response.clientDataJSON),
-      credential: made,
+      attestationObject: text(credential.response.attestationObject),
+      clientDataJSON: text(credential.response.clientDataJSON),
+      credential,
     };
   };
-  const use = async (options) => {
+  const get = async (options) => {
     options.challenge = bytes(options.challenge);
-    options.allowCredentials = each(options.allowCredentials);
-    const used = await navigator.credentials.get({ publicKey: options });
-    const { authenticatorData, clientDataJSON, signature, userHandle } = used.response;
+    options.allowCredentials = decoded(options.allowCredentials);
+    const credential = await navigator.credentials.get({ publicKey: options });
+    const { authenticatorData, clientDataJSON, signature, userHandle } = credential.response;
     return {
       authenticatorData: text(authenticatorData),
       clientDataJSON: text(clientDataJSON),
       signature: text(signature),
       userHandle: userHandle ? text(userHandle) : null,
-      credential: used,
+      credential,
     };
   };
 
-  let answered = false;
+  let isComplete = false;
   form.addEventListener("submit", async (event) => {
-    if (answered || event.submitter !== button) return;
+    if (isComplete || event.submitter !== button) return;
     event.preventDefault();
     button.disabled = true;
     failed.hidden = true;
     try {
-      const asked = JSON.parse(form.dataset.passkey).publicKey;
-      const act = form.dataset.act === "make" ? make : use;
-      const { credential, ...response } = await act(asked);
+      const options = JSON.parse(form.dataset.passkey).publicKey;
+      const request = form.dataset.act === "make" ? create : get;
+      const { credential, ...response } = await request(options);
       const answer = {
         id: credential.id,
         rawId: text(credential.rawId),
@@ -63,7 +63,7 @@
         response,
       };
       form.elements.answer.value = JSON.stringify(answer);
-      answered = true;
+      isComplete = true;
       button.disabled = false;
       form.requestSubmit(button);
     } catch (error) {

@@ -71,8 +71,9 @@ fn table(state: &OnlineBanking, passkeys: &[NamedPasskey]) -> Markup {
                                 }
                             }
                             td {
+                                @let name = [("name", passkey.name.as_str())];
                                 a.button.quiet href={ "/passkeys/" (passkey.id) "/remove" }
-                                    aria-label=(texts.fill(words.remove_of, &[("name", &passkey.name)])) {
+                                    aria-label=(texts.fill(words.remove_of, &name)) {
                                     (words.remove)
                                 }
                             }

@@ -102,7 +102,9 @@ pub(super) async fn list(customer: &Customer) -> Result<Markup, Problem> {
                         li {
                             p {
                                 (texts.fill(words.since, &[("time", &since)]))
-                                @if here.as_deref() == Some(phone.id.as_str()) { " " span.tag { (words.this_device) } }
+                                @if here.as_deref() == Some(&*phone.id) {
+                                    " " span.tag { (words.this_device) }
+                                }
                             }
                             p {
                                 a.button.quiet href={ "/phones/" (phone.id) "/remove" }
@@ -167,7 +169,7 @@ async fn waiting(visit: &Visit, phone: &Phone<'_>, wrong: Option<WrongAnswer>) -
     Ok(page.respond(visit))
 }
 
-/// One request, with all that it asks for. A customer without a matching account can refuse it alone.
+/// Panel of one request. A customer without a matching account can only refuse it.
 fn asking(
     visit: &Visit,
     is_masked: bool,

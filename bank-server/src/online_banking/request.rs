@@ -1,5 +1,5 @@
-//! Consent request as shown to the customer: the TPP, the accounts and their data, the frequency and
-//! the expiry. Used by the approval page and by the page for the phone.
+//! Consent request as shown to the customer: the TPP, the accounts and their data, the frequency
+//! and the expiry. Used by the approval page and by the page for the phone.
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
@@ -187,8 +187,8 @@ pub(super) enum Fold {
     All,
 }
 
-/// Accounts with the data that a consent covers. Accounts with the same data form a group; data that
-/// all groups share is listed once, at the end.
+/// Accounts with the data that a consent covers. Accounts with the same data form a group; data
+/// that all groups share is listed once, at the end.
 pub(super) fn opened<'a>(
     texts: &Texts,
     lines: impl Iterator<Item = (Markup, &'a Grant)>,

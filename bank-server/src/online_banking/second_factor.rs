@@ -33,7 +33,8 @@ impl FactorPrompt {
         }
     }
 
-    /// Begins a challenge for that subject, by the chosen method or the first that the customer has.
+    /// Begins a challenge for that subject, by the chosen method or the first that the customer
+    /// has.
     pub(super) async fn begin(
         visit: &Visit,
         psu: &PsuId,
@@ -92,8 +93,9 @@ impl FactorPrompt {
         html! {
             @if let Some(other) = self.other {
                 p {
-                    a href={ (page) (if page.contains('?') { "&" } else { "?" }) "method=" (other) } {
-                        @if other == MethodId::Passkey { (words.with_passkey) } @else { (words.with_code) }
+                    a href={ (page) "?method=" (other) } {
+                        @if other == MethodId::Passkey { (words.with_passkey) }
+                        @else { (words.with_code) }
                     }
                 }
             }
@@ -167,7 +169,7 @@ pub(super) async fn check(
     }
 }
 
-/// The method that a query asks for.
+/// The method in a query.
 pub(super) fn method_of(query: &str) -> Option<MethodId> {
     let mut pairs = query.split('&');
     pairs

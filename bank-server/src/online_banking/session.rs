@@ -294,7 +294,8 @@ impl Deref for Customer {
     }
 }
 
-/// A request for a page redirects to the log-in and back; a form fails, because it was not processed.
+/// A request for a page redirects to the log-in and back; a form fails, because it was not
+/// processed.
 fn not_logged_in(request: &HttpRequest) -> Problem {
     if request.method() == Method::GET {
         Problem::LogIn(Destination::of_request(

@@ -53,7 +53,7 @@ use super::foreign::isolated;
 pub(crate) struct Texts {
     /// Its tag (RFC 5646), for the `lang` of the pages.
     pub(super) language: &'static str,
-    /// How numbers and dates are written.
+    /// Formats of numbers and dates.
     pub(super) writing: Writing,
     pub(super) frame: FrameTexts,
     pub(super) log_in: LogInTexts,
@@ -67,7 +67,7 @@ pub(crate) struct Texts {
     pub(super) problems: ProblemTexts,
 }
 
-/// How numbers and dates are written.
+/// Formats of numbers and dates.
 pub(super) struct Writing {
     /// Between thousands.
     pub(super) thousands: &'static str,
@@ -85,7 +85,7 @@ pub(super) struct Writing {
     pub(super) time: &'static str,
 }
 
-/// Text of a message page: what happened, and what to do.
+/// Text of a message page.
 pub(super) struct Explained {
     /// Stable name for tests and support; not translated.
     pub(super) name: &'static str,

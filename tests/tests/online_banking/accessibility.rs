@@ -12,7 +12,7 @@ async fn log_in(visit: &Visit, bank: Bank) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_went_wrong_at_the_bank_is_told_to_everybody() {
+async fn error_pages_are_accessible() {
     let visit = Visit::begin(Scripts::On).await;
     let browser = &visit.browser;
     visit.open(Bank::B, "/nowhere").await;
@@ -48,7 +48,7 @@ async fn what_went_wrong_at_the_bank_is_told_to_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
+async fn notices_about_other_banks_are_accessible() {
     let visit = Visit::begin(Scripts::On).await;
     log_in(&visit, Bank::A).await;
     let b = visit

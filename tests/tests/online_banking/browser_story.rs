@@ -5,9 +5,10 @@ use std::ops::Deref;
 use bank_client::authorisations::{ApprovalOptions, NextStep};
 use fixtures::sandbox::{CUSTOMER, SandboxBank};
 use fixtures::world::Bank;
+use serde_json::json;
 use shared_types::xs2a::authorisation::ScaApproach;
 use shared_types::xs2a::consent::{ConsentRequest, ConsentStatus};
-use tests::chromium::{Scripts, Visit};
+use tests::chromium::{Screen, Scripts, Visit};
 
 /// The customer in front of her browser, and what she does in the story.
 struct Story(Visit);
@@ -256,6 +257,65 @@ async fn a_passkey_logs_in_and_gives_access() {
         .await
         .unwrap();
     assert_eq!(status, ConsentStatus::Valid);
+}
+
+/// Where a consent to three accounts is approved, no screen has to be scrolled to find the buttons,
+/// whether the customer has logged in for it or gives a code here.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_approve_button_is_on_the_first_screen() {
+    const BOTTOM: &str = "window.scrollTo(0, 0); \
+        const named = button => button.textContent.trim() === arguments[0]; \
+        const button = [...document.querySelectorAll('button')].find(named); \
+        return button.getBoundingClientRect().bottom - window.innerHeight;";
+
+    let story = Story::begin(Scripts::On).await;
+    let browser = &story.browser;
+    let accounts = story.banks.accounts_at_b().into_iter();
+    let three: Vec<_> = accounts
+        .filter(|account| !account.card)
+        .take(3)
+        .map(|account| json!({ "iban": account.number }))
+        .collect();
+    assert_eq!(three.len(), 3);
+    let tpp = story.banks.a_at_b();
+    let access = json!({ "accounts": three, "balances": three, "transactions": three });
+    let consent = story.banks.consent(&tpp).access(&access).frequency(4);
+    let wanted: ConsentRequest = serde_json::from_value(consent.body().clone()).unwrap();
+    let sandbox = &story.banks.sandbox;
+    let bank_a = sandbox.client(Bank::A, Bank::B, Bank::B).unwrap();
+    let here = std::net::IpAddr::from([127, 0, 0, 1]);
+    let options = ApprovalOptions::new()
+        .prefer(ScaApproach::Redirect)
+        .return_to(format!("{}/other-banks", story.bank(Bank::A).pages()));
+    let asked = bank_a.ask_for_consent(&wanted, here, &options).await;
+    let NextStep::Redirect(link) = asked.unwrap().next() else {
+        panic!("no redirect");
+    };
+
+    let is_in_reach = async |with_code: bool| {
+        browser.sees_heading("Allow access to your accounts?").await;
+        let fields = browser.driver().find_all(thirtyfour::By::Id("answer"));
+        assert_eq!(!fields.await.unwrap().is_empty(), with_code);
+        for (screen, name) in [(Screen::Phone, "phone"), (Screen::Desktop, "desktop")] {
+            browser.show_on(screen).await;
+            for button in ["Allow access", "Decline"] {
+                let below = browser.driver().execute(BOTTOM, vec![button.into()]).await;
+                let below = below.unwrap().json().as_f64().unwrap();
+                assert!(below <= 0.0, "{button} on a {name}, {with_code}: {below}");
+            }
+        }
+    };
+    browser.open(&link).await;
+    story.log_in(Bank::B).await;
+    is_in_reach(false).await;
+    browser.look_at("approve-three-accounts").await;
+    story.open(Bank::B, "/").await;
+    story.log_in(Bank::B).await;
+    browser.sees_heading("Accounts").await;
+    browser.open(&link).await;
+    is_in_reach(true).await;
+    browser.find("summary").await.click().await.unwrap();
+    browser.look_at("approve-three-accounts-with-code").await;
 }
 
 /// The page that stands for the bank's app, with something to approve.

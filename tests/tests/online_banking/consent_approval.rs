@@ -133,6 +133,73 @@ impl Stage {
     }
 }
 
+/// What accounts share is listed once, on the approval page and in the list of consents.
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_accounts_share_is_listed_once() {
+    let stage = Stage::set().await;
+    let accounts = stage.banks.accounts_at_b().into_iter();
+    let ibans: Vec<String> = accounts
+        .filter(|account| !account.card)
+        .map(|account| account.number)
+        .collect();
+    let all: Vec<Value> = ibans.iter().map(|iban| json!({ "iban": iban })).collect();
+    let first = &all[..1];
+    for (transactions, groups) in [(&all[..], 1), (first, 2)] {
+        let access = json!({ "accounts": all, "balances": all, "transactions": transactions });
+        let consent = stage.consent(&access).await;
+        let id = stage.authorise(&consent, ScaApproach::Redirect, None).await;
+        let mut browser = stage.before(&format!("/authorise/{id}")).await;
+        let is_grouped = |page: &Page| {
+            let text = page.text();
+            for bullet in [
+                "Account number, name and type",
+                "Balances",
+                "Transactions, past and new",
+                "For each of these accounts it can see:",
+            ] {
+                assert_eq!(text.matches(bullet).count(), 1, "{bullet}: {text}");
+            }
+            let additional = text.matches("In addition:").count();
+            assert_eq!(additional, groups - 1, "{text}");
+            let text = text.replace(' ', "");
+            for iban in &ibans {
+                assert_eq!(text.matches(iban.as_str()).count(), 1, "{iban}: {text}");
+            }
+        };
+        is_grouped(&browser.page);
+        browser.submit("/approve", &[]).await;
+        assert_eq!(stage.status(&consent).await, "valid", "{:?}", browser.page);
+        browser = stage.logged_in_before("/consents").await;
+        is_grouped(&browser.page);
+        assert!(stage.revoke(&stage.anna, &consent).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sandbox_note_is_shown_in_a_sandbox_alone() {
+    const NOTE: &str = "Sandbox: this page stands for the bank's app.";
+
+    let stage = Stage::set().await;
+    for sandbox in [true, false] {
+        let replica = stage.banks.replica_of_b(|config| {
+            config.online_banking.as_mut().unwrap().sandbox = sandbox;
+        });
+        let replica = replica.await;
+        let mut browser = Tab::at(&replica);
+        browser.get("/phone").await;
+        let text = browser.page.text();
+        assert!(text.contains("not set up for approvals"), "{text}");
+        assert_eq!(text.contains(NOTE), sandbox, "{text}");
+        stage.banks.clock.advance(TimeDelta::seconds(30));
+        browser.log_in(&stage.banks, &stage.anna).await;
+        stage.enrol(&mut browser, &stage.anna).await;
+        let text = browser.page.text();
+        assert!(text.contains("No requests are waiting"), "{text}");
+        assert_eq!(text.contains(NOTE), sandbox, "{text}");
+        replica.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
     let stage = Stage::set().await;
@@ -260,7 +327,7 @@ async fn a_consent_is_refused_and_nothing_is_opened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_to_what_is_over_changes_nothing() {
+async fn answering_an_ended_request_changes_nothing() {
     let stage = Stage::set().await;
 
     // The TPP has deleted the consent meanwhile.
@@ -503,7 +570,7 @@ async fn opening_a_request_binds_it_to_no_customer_who_was_logged_in_before() {
 
 /// A log-in binds what can be answered alone, and only until the next customer logs in for it.
 #[tokio::test(flavor = "multi_thread")]
-async fn until_it_is_answered_a_request_is_that_of_the_last_who_logged_in_for_it() {
+async fn an_open_request_is_assigned_to_the_last_customer_who_logged_in_for_it() {
     let stage = Stage::set().await;
     let else_ = stage.another_customer();
     let logs_in = async |path: &str| {
@@ -656,7 +723,7 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_consent_for_one_read_the_last_day_is_told() {
+async fn a_one_off_consent_shows_its_last_day() {
     let stage = Stage::set().await;
     let until = stage.banks.today() + Days::new(90);
     let access = json!({ "availableAccounts": "allAccounts" });
@@ -861,7 +928,7 @@ async fn scripts_in_names_and_texts_are_shown_as_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn text_of_others_does_not_turn_the_page_around_it() {
+async fn foreign_text_does_not_reorder_the_page() {
     // Shown in its own direction, it ends where it ends; what would turn the rest of the page is a box.
     const SHOWN: &str = "\u{fffd}بنك";
     for page in &pages_full_of("\u{202e}بنك").await {

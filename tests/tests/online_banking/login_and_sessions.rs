@@ -117,7 +117,7 @@ async fn transactions_are_found_by_text_and_day_page_by_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn anothers_account_and_one_that_never_was_are_told_alike() {
+async fn foreign_and_unknown_accounts_get_the_same_page() {
     let (banks, mut browser, anna) = at_bank_b().await;
     let lucas = banks.other_customer(Bank::B);
     let foreign = lucas.accounts[0].id;
@@ -134,7 +134,7 @@ async fn anothers_account_and_one_that_never_was_are_told_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn which_of_customer_password_and_code_is_wrong_is_not_told() {
+async fn log_in_errors_do_not_name_the_wrong_factor() {
     let (banks, mut browser, anna) = at_bank_b().await;
     browser.get("/log-in").await;
     let attempt = async |customer: &str, password: &str, code: &str| {
@@ -178,7 +178,7 @@ async fn which_of_customer_password_and_code_is_wrong_is_not_told() {
 
 /// With a passkey, the page after the password is the same whatever the password and the name are.
 #[tokio::test(flavor = "multi_thread")]
-async fn before_the_passkey_it_is_not_told_whether_the_password_is_right() {
+async fn the_password_result_is_hidden_until_the_passkey() {
     let (_banks, mut browser, anna) = at_bank_b().await;
     browser.get("/log-in?method=passkey").await;
     let form = browser.clone();
@@ -263,7 +263,7 @@ async fn a_lockout_ends_and_spares_the_customers_own_device() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_her_own_device_waits_for_a_code_none_logs_in_elsewhere() {
+async fn while_a_known_device_awaits_a_code_others_cannot_log_in() {
     let (banks, browser, anna) = at_bank_b().await;
     let mut own = browser.clone();
     own.log_in(&banks, &anna).await;
@@ -321,7 +321,7 @@ async fn codes_are_guessed_five_times_from_all_networks_together() {
 
 /// Neither the sixth log-in nor one from elsewhere tells whether the password of those before was right.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lockout_does_not_tell_that_a_password_was_right() {
+async fn a_lockout_does_not_reveal_a_right_password() {
     let (banks, browser, anna) = at_bank_b().await;
     let wrong_code = code_of(&banks, &anna, 100);
     let enter = async |browser: &mut Tab, password: &str, method: &str| {
@@ -370,7 +370,7 @@ async fn a_lockout_does_not_tell_that_a_password_was_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_code_is_told_so_and_costs_no_wait() {
+async fn a_malformed_code_is_no_failed_attempt() {
     let (banks, mut browser, anna) = at_bank_b().await;
     browser.get("/log-in").await;
     let wrong = code_of(&banks, &anna, 100);
@@ -425,7 +425,7 @@ async fn one_network_tries_passwords_of_fifty_customers_an_hour() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_was_planted_is_worth_nothing() {
+async fn a_planted_session_is_worthless() {
     let (banks, mut victim, anna) = at_bank_b().await;
     victim.get("/log-in").await;
     // The attacker knows the cookie that the victim begins with.
@@ -461,7 +461,7 @@ async fn a_session_ends_when_it_is_idle_and_its_pages_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forms_of_others_or_of_before_change_nothing() {
+async fn foreign_or_stale_forms_change_nothing() {
     let (banks, mut browser, anna) = at_bank_b().await;
     let anonymous = {
         let mut anonymous = browser.clone();
@@ -557,7 +557,7 @@ async fn a_used_code_is_wrong_and_five_log_ins_are_judged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_form_of_ours_has_its_own_page() {
+async fn malformed_forms_get_their_error_pages() {
     let (_banks, mut browser, _) = at_bank_b().await;
     browser.get("/log-in").await;
     let form = browser.form("/log-in").with("customer", "a");

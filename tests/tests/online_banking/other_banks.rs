@@ -180,7 +180,7 @@ async fn the_customer_who_approves_is_the_customer_who_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_to_come_back_is_good_for_once_and_ours_alone() {
+async fn a_return_address_works_once_for_its_customer() {
     let mut desk = Desk::open().await;
     let at = desk.ask().await;
     let back = desk.approve(&at).await;
@@ -208,7 +208,7 @@ async fn an_address_to_come_back_is_good_for_once_and_ours_alone() {
 
 /// Her session ends while she is at the other bank, which wants its approval confirmed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_code_that_is_brought_back_outlives_the_log_in() {
+async fn a_confirmation_code_survives_the_log_in() {
     let mut desk = Desk::open().await;
     let confirming = desk
         .banks
@@ -264,7 +264,7 @@ async fn each_outcome_has_its_page() {
 
 /// Two tabs: what was begun first is given up.
 #[tokio::test(flavor = "multi_thread")]
-async fn beginning_once_more_gives_up_what_was_begun() {
+async fn a_new_connection_gives_up_the_pending_one() {
     let mut desk = Desk::open().await;
     let first = desk.ask().await;
     assert_eq!(desk.ask().await, first, "who presses twice has asked once");
@@ -281,7 +281,7 @@ async fn beginning_once_more_gives_up_what_was_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn disconnecting_deletes_what_was_read_and_ends_the_consent() {
+async fn disconnecting_deletes_data_and_ends_the_consent() {
     let mut desk = Desk::open().await;
     desk.connect().await;
     desk.a.get("/other-banks").await;
@@ -322,7 +322,7 @@ async fn disconnecting_deletes_what_was_read_and_ends_the_consent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bank_that_is_down_is_shown_with_the_age_of_what_is_known() {
+async fn a_bank_that_is_down_is_shown_with_the_age_of_its_data() {
     let mut desk = Desk::open().await;
     desk.connect().await;
     let Desk { banks, mut a, .. } = desk;
@@ -438,7 +438,7 @@ async fn reads_of_a_customer_who_is_present_are_not_limited() {
 
 /// One customer's connection that cannot be read is her trouble alone, also if it comes first.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_connected_is_read_while_its_customer_is_away() {
+async fn connections_are_read_while_the_customer_is_absent() {
     let mut desk = Desk::open().await;
     desk.connect().await;
     let database = stores::of(&desk.banks.folder.path().join("bank-a.toml")).await;

@@ -175,7 +175,7 @@ async fn an_address_in_a_header_is_taken_from_a_trusted_proxy_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_banks_are_told_the_address_of_the_browser_and_not_of_the_proxy() {
+async fn other_banks_receive_the_address_of_the_browser() {
     let banks = Banks::start().await;
     let other = MockServer::start().await;
     let pki = &banks.sandbox.pki;

@@ -110,7 +110,10 @@ fn facts(texts: &Texts, view: &View) -> Markup {
                     dt { (kind_of(texts, kind)) }
                     dd { (held(texts, amount)) }
                 }
-                @if let Some(limit) = &view.limit { dt { (words.limit) } dd { (held(texts, limit)) } }
+                @if let Some(limit) = &view.limit {
+                    dt { (words.limit) }
+                    dd { (held(texts, limit)) }
+                }
             }
             @if !view.enabled { p { span.tag.warning { (words.not_enabled) } } }
         }
@@ -141,12 +144,14 @@ fn lately(texts: &Texts, view: &View, history: &History) -> Markup {
     });
     let title = texts.fill(texts.accounts.chart, &[("days", &DAYS.to_string())]);
     let months = history.months();
+    let since = texts.date(history.since);
+    let since = [("from", since.as_str())];
     html! {
         @if let Some(drawn) = drawn {
             section.panel aria-labelledby="chart" {
                 h2 #chart { (title) }
                 @if history.short {
-                    p.hint { (texts.fill(texts.accounts.chart_short, &[("from", &texts.date(history.since))])) }
+                    p.hint { (texts.fill(texts.accounts.chart_short, &since)) }
                 }
                 (drawn)
             }
@@ -192,9 +197,10 @@ fn list(texts: &Texts, path: &str, query: &Query, found: &EntryPage) -> Markup {
         (None, true) => words.nothing_found.to_owned(),
         (None, false) => words.no_transactions.to_owned(),
     };
+    let entries = found.entries.iter().map(|entry| (entry, None));
     html! {
         @if found.entries.is_empty() { p role="status" { (nothing) } }
-        @else { (table(texts, words.transactions, found.entries.iter().map(|entry| (entry, None)))) }
+        @else { (table(texts, words.transactions, entries)) }
         div.actions {
             @if let Some(next) = &found.next {
                 a.button.quiet href={ (path) (query.on_from(next)) "#transactions" } {

@@ -1,4 +1,4 @@
-//! The chart of a balance: an SVG drawn here, with the same in words and as a table.
+//! Chart of an account's balance as SVG, with a summary in words and a table.
 
 use std::fmt::Write as _;
 
@@ -9,13 +9,13 @@ use shared_types::xs2a::money::Currency;
 
 use super::super::texts::Texts;
 
-// In the units of the drawing, which a browser scales.
+// Sizes in units of the SVG, which browsers scale.
 const WIDTH: i64 = 720;
 const HEIGHT: i64 = 240;
 const TOP: i64 = 22;
 const BOTTOM: i64 = 30;
 
-/// The balance at the end of each day, the oldest first.
+/// Chart of the balances at the end of each day, the oldest first. Without balances there is none.
 pub(super) fn chart(
     texts: &Texts,
     currency: Currency,
@@ -47,10 +47,13 @@ pub(super) fn chart(
                 path.area d=(area) {}
                 path.line d=(line) {}
                 @if scale.bottom < Decimal::ZERO && scale.top > Decimal::ZERO {
-                    line.zero x1=(left) x2=(WIDTH) y1=(scale.y(Decimal::ZERO)) y2=(scale.y(Decimal::ZERO)) {}
+                    line.zero x1=(left) x2=(WIDTH)
+                        y1=(scale.y(Decimal::ZERO)) y2=(scale.y(Decimal::ZERO)) {}
                 }
                 @for tick in scale.ticks() {
-                    text x=(left - 8) y=(scale.y(tick) + Decimal::from(5)) text-anchor="end" { (texts.round(tick)) }
+                    text x=(left - 8) y=(scale.y(tick) + Decimal::from(5)) text-anchor="end" {
+                        (texts.round(tick))
+                    }
                 }
                 text x=(left) y=(HEIGHT - 8) { (texts.short_date(first.0)) }
                 text x=(WIDTH - 2) y=(HEIGHT - 8) text-anchor="end" { (texts.short_date(last.0)) }
@@ -79,7 +82,7 @@ pub(super) fn chart(
     })
 }
 
-/// The last day, and the Sundays before it, the newest first.
+/// Balances of the last day and of the Sundays before it, the newest first.
 fn weekly(balances: &[(NaiveDate, Decimal)]) -> impl Iterator<Item = &(NaiveDate, Decimal)> {
     let last = balances.last().map(|(day, _)| *day);
     balances
@@ -88,19 +91,19 @@ fn weekly(balances: &[(NaiveDate, Decimal)]) -> impl Iterator<Item = &(NaiveDate
         .filter(move |(day, _)| Some(*day) == last || day.weekday() == Weekday::Sun)
 }
 
-/// From money to places in the drawing.
+/// Scale from amounts and days to positions in the SVG.
 struct Scale {
     lowest: Decimal,
     highest: Decimal,
-    /// What the lower and the upper edge stand for: whole steps.
+    /// Values at the lower and the upper edge, multiples of the step.
     bottom: Decimal,
     top: Decimal,
     step: Decimal,
-    /// Where the drawing begins: right of the longest label.
+    /// Left edge of the drawing, right of the longest label.
     left: i64,
 }
 
-/// What a letter of a label takes, where it is largest: on a phone.
+/// Largest width of a character of a label, which is that on a phone.
 const LETTER: i64 = 13;
 
 impl Scale {
@@ -142,7 +145,7 @@ impl Scale {
         y.round_dp(1).normalize()
     }
 
-    /// A line with a step wherever the balance changed.
+    /// SVG path with a step wherever the balance changes.
     fn line(&self, balances: &[(NaiveDate, Decimal)]) -> String {
         let last = i64::try_from(balances.len().saturating_sub(1))
             .unwrap_or(1)
@@ -166,7 +169,8 @@ impl Scale {
     }
 }
 
-/// The distance of the lines: one, two or five of a power of ten, so that there are three to six of them.
+/// Distance of the grid lines: 1, 2 or 5 times a power of ten, so that there are three to six
+/// lines.
 fn step(range: Decimal) -> Decimal {
     let rough = range / Decimal::from(4);
     let cent = Decimal::new(1, 2);
@@ -220,14 +224,14 @@ mod tests {
     }
 
     #[test]
-    fn the_line_goes_through_what_was_there_each_day() {
+    fn the_line_passes_the_balance_of_each_day() {
         let balances = balances(&["0", "100", "50"]);
         let scale = Scale::of(&ENGLISH, &balances).unwrap();
         assert_eq!(scale.line(&balances), "M47 210 H383.5 V22 H720 V116");
     }
 
     #[test]
-    fn the_chart_is_there_in_words_and_as_a_table() {
+    fn the_chart_has_a_summary_and_a_table() {
         let html = chart(&ENGLISH, Currency::EUR, &balances(&["1", "-2.50", "3"])).unwrap();
         let html = html.into_string();
         for part in [

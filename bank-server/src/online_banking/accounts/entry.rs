@@ -48,18 +48,20 @@ impl EntryPage {
         }
 
         let id = &view.id;
-        Ok(match (view.card, text) {
-            (true, text) => {
-                let found = match text {
-                    "" => core.card_transactions(id, query).await?,
-                    text => core.find_card_transactions(id, query, text).await?,
-                };
-                page(&found, |one, is_pending| {
-                    Entry::of_card(one, is_pending, view.debit_accounting)
-                })
-            }
-            (false, "") => page(&core.transactions(id, query).await?, Entry::of),
-            (false, text) => page(&core.find_transactions(id, query, text).await?, Entry::of),
+        Ok(if view.card {
+            let found = if text.is_empty() {
+                core.card_transactions(id, query).await?
+            } else {
+                core.find_card_transactions(id, query, text).await?
+            };
+            let debits = view.debit_accounting;
+            page(&found, |one, is_pending| {
+                Entry::of_card(one, is_pending, debits)
+            })
+        } else if text.is_empty() {
+            page(&core.transactions(id, query).await?, Entry::of)
+        } else {
+            page(&core.find_transactions(id, query, text).await?, Entry::of)
         })
     }
 }
@@ -166,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_payment_was_for_is_shown_whichever_form_it_comes_in() {
+    fn every_form_of_remittance_information_is_shown() {
         for (field, value, shown) in [
             (
                 "remittanceInformationUnstructuredArray",
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_purchase_is_negative_whichever_way_it_is_quoted() {
+    fn a_purchase_is_negative_in_either_quotation() {
         for (amount, debit_accounting) in [
             ("80.00", Some(true)),
             ("-80.00", Some(false)),

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_balance_of_each_day_leads_to_the_one_of_today() {
+    fn daily_balances_end_with_todays() {
         let balances = history().balances("1000.00".parse().unwrap(), 4);
         let told: Vec<String> = balances
             .iter()
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_that_may_be_there_in_part_is_left_out() {
+    fn an_incomplete_day_is_left_out() {
         let mut history = history();
         history.cut();
         assert_eq!(history.since, day("2026-11-01"));

@@ -71,7 +71,9 @@ pub(in super::super) fn totals<'a>(texts: &Texts, views: impl Iterator<Item = &'
                 h2 #totals { (texts.accounts.totals) }
                 dl.facts {
                     @for sum in &sums {
-                        dt { (texts.fill(texts.accounts.total, &[("currency", sum.currency().as_str())])) }
+                        @let currency = sum.currency();
+                        @let values = [("currency", currency.as_str())];
+                        dt { (texts.fill(texts.accounts.total, &values)) }
                         dd.large { (held(texts, sum)) }
                     }
                 }
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_exact_for_each_currency_and_never_half() {
+    fn sums_are_exact_and_complete_for_each_currency() {
         let told = |views: &[View]| -> Vec<String> {
             sums(views.iter()).iter().map(ToString::to_string).collect()
         };

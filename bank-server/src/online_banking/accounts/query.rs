@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_at_its_field() {
+    fn errors_name_their_field() {
         let wrong = |query: &str| -> Vec<&str> {
             let errors = read(query).errors;
             let fields = ["text", "from", "to"].into_iter();

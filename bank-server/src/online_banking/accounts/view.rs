@@ -24,7 +24,7 @@ pub(in super::super) struct View {
     /// Whether it is neither closed nor blocked.
     pub(in super::super) enabled: bool,
     pub(in super::super) card: bool,
-    /// How the bank quotes debits of a card.
+    /// Whether the bank quotes debits of a card as positive amounts.
     pub(in super::super) debit_accounting: Option<bool>,
 }
 

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn access_exceeded_is_too_often_whatever_its_status() {
+    fn access_exceeded_is_too_often_with_any_status() {
         for status in [400, 401, 403, 429] {
             let message = serde_json::json!({ "category": "ERROR", "code": "ACCESS_EXCEEDED" });
             let error = Error {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_reads_back() {
+    fn stored_names_decode() {
         for connection_error in ConnectionError::ALL {
             assert_eq!(
                 ConnectionError::read(connection_error.name()),

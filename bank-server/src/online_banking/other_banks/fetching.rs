@@ -33,8 +33,8 @@ pub(super) struct Fetch<'a> {
     pub(super) today: NaiveDate,
 }
 
-/// Reads accounts, balances and transactions: all of them the first time, then the new ones. Data that
-/// cannot be read stays as it was. Fails only if nothing could be read.
+/// Reads accounts, balances and transactions: all of them the first time, then the new ones. Data
+/// that cannot be read stays as it was. Fails only if nothing could be read.
 pub(super) async fn fetch(parameters: &Fetch<'_>) -> Result<Snapshot, Error> {
     let under = parameters.bank.with_consent(parameters.consent);
     let under = match parameters.psu {
@@ -183,8 +183,8 @@ impl Reading {
         A: Recognised + Clone,
         T: Dated + Clone,
     {
-        // A bank without accounts of one kind may have no such resource, and a consent may not cover
-        // it. Accounts that the same consent has covered before are still covered.
+        // A bank without accounts of one kind may have no such resource, and a consent may not
+        // cover it. Accounts that the same consent has covered before are still covered.
         let not_opened = error.is_kind_not_opened();
         let stays = !not_opened || self.same_consent;
         if !error.is_not_offered() {
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_of_cards_that_is_refused_takes_no_payment_accounts_along() {
+    async fn a_refused_card_list_keeps_the_payment_accounts() {
         let expired = error(401, "CONSENT_EXPIRED");
         for (refusal, partial) in [
             (error(401, "CONSENT_INVALID"), false),
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_that_was_not_read_leaves_what_its_consent_opened() {
+    async fn an_unread_list_keeps_the_accounts_of_its_consent() {
         let before = [known("1")];
         let down = error(503, "SERVICE_BLOCKED");
         let closed = error(401, "CONSENT_INVALID");
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_account_that_fails_keeps_what_is_known_and_the_others_are_read() {
+    async fn a_failed_account_keeps_its_data_and_others_are_read() {
         let before = [known("r")];
         let down = error(503, "SERVICE_BLOCKED");
         let payment = read(Ok(list(&["r", "2"], false)), &before, true, &down).await;
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_refused_and_not_linked_keeps_what_is_known() {
+    async fn refused_unlinked_transactions_keep_known_data() {
         let links = Links::new().with("account", "/a");
         let mut unlinked = account("r");
         unlinked.links = Some(links);
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_account_that_was_left_out_of_the_list_stays() {
+    async fn an_unreadable_list_entry_keeps_its_account() {
         let before = [known("1"), known("2")];
         let down = error(503, "SERVICE_BLOCKED");
         let whole = read(Ok(list(&["1"], false)), &before, true, &down).await;

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn age_is_told_as_people_do() {
+    fn age_is_rounded_down_to_units() {
         let fetched: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
         let after = |seconds| Age::of(fetched, fetched + TimeDelta::seconds(seconds));
         assert_eq!(after(-30), Age::Now);

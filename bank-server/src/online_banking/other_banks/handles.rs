@@ -47,8 +47,8 @@ impl OtherBank {
         }
     }
 
-    /// The handle with the current certificate, trust anchors and CRLs. Connections are kept until one
-    /// of these changes.
+    /// The handle with the current certificate, trust anchors and CRLs. Connections are kept until
+    /// one of these changes.
     pub(super) fn handle(&self, factory: &BankClientFactory) -> Result<Bank, ConfigurationError> {
         let snapshot = factory.trust.current();
         // Nothing is half done while the lock is held.

@@ -13,9 +13,9 @@ pub(super) struct Line {
     pub(super) account: Foreign,
 }
 
-/// The newest transactions of all lists, at most `most`: pending ones first, then booked ones by day.
-/// Within a day, the order of the lists and of their lines is kept. Each list must begin with its
-/// newest.
+/// The newest transactions of all lists, at most `most`: pending ones first, then booked ones by
+/// day. Within a day, the order of the lists and of their lines is kept. Each list must begin with
+/// its newest.
 pub(super) fn merged(lists: impl IntoIterator<Item = Vec<Line>>, most: usize) -> Vec<Line> {
     let mut lines: Vec<Line> = lists
         .into_iter()

@@ -150,7 +150,9 @@ fn ended(state: &OnlineBanking, connection: &Connection, other: &str) -> Markup 
             (notice(Tone::Warning, &format!("{ending} {}", words.deleted)))
             div.actions {
                 a.button href=(super::connect_path(&connection.bank)) { (words.connect_again) }
-                a.button.quiet href={ "/other-banks/disconnect/" (connection.id) } { (words.forget) }
+                a.button.quiet href={ "/other-banks/disconnect/" (connection.id) } {
+                    (words.forget)
+                }
             }
         }
     }
@@ -165,7 +167,9 @@ fn waiting(visit: &Visit, connection: &Connection, other: &str) -> Markup {
             div.actions {
                 @if connection.returned.is_some() { (check_form(visit, &connection.id, None)) }
                 a.button.quiet href=(super::connect_path(&connection.bank)) { (words.try_again) }
-                a.button.quiet href={ "/other-banks/disconnect/" (connection.id) } { (words.cancel) }
+                a.button.quiet href={ "/other-banks/disconnect/" (connection.id) } {
+                    (words.cancel)
+                }
             }
         }
     }

@@ -15,8 +15,8 @@ use super::service::Outcome;
 use super::{bank, find, message, no_such_connection, to_all, to_connect, wording};
 use crate::store::connections::{Connection, Return, Status};
 
-/// Return of the customer. The address works once, for this customer alone; the other bank decides the
-/// outcome.
+/// Return of the customer. The address works once, for this customer alone; the other bank decides
+/// the outcome.
 pub(super) async fn page(
     customer: Customer,
     returned: web::Path<String>,

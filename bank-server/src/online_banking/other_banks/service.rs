@@ -34,8 +34,8 @@ use crate::store::StoreError;
 use crate::store::connections::{Asked, Connection, Connections, NewConnection, Return, Status};
 use crate::transport::trust::Trust;
 
-/// Days for which access is requested: the most that Delegated Regulation (EU) 2018/389, article 10a,
-/// allows.
+/// Days for which access is requested: the most that Delegated Regulation (EU) 2018/389, article
+/// 10a, allows.
 pub(super) const VALIDITY_DAYS: u64 = 180;
 
 /// Reads a day while the customer is absent (article 36).
@@ -88,7 +88,7 @@ pub(super) enum Outcome {
     Ended,
     /// It is not approved yet.
     Waiting,
-    /// The other bank has not told its status.
+    /// The other bank has not returned its status.
     Unclear(ConnectionError),
 }
 
@@ -246,7 +246,7 @@ impl OtherBanks {
         let now = self.calendar.now();
         let back = self.connections.come_back(psu, &digest, now).await?;
         if let Return::Foreign(connection) = &back {
-            // The customer who asked must not see the accounts of another one who approved.
+            // The customer who requested it must not see the accounts of another who approved it.
             tracing::warn!(
                 "return from another bank rejected: not the customer who requested the consent"
             );
@@ -255,10 +255,11 @@ impl OtherBanks {
         Ok(back)
     }
 
-    /// Reads the status of a consent from the other bank, and connects or forgets it. Of the request
-    /// of the browser, only the confirmation code is used.
+    /// Reads the status of a consent from the other bank, and connects or forgets it. Of the
+    /// request of the browser, only the confirmation code is used.
     ///
-    /// Call it only after the customer has returned: the link could have been sent to another person.
+    /// Call it only after the customer has returned: the link could have been sent to another
+    /// person.
     pub(super) async fn settle(
         &self,
         bank: &OtherBank,
@@ -437,7 +438,8 @@ impl OtherBanks {
         if !error.is_refusal() {
             return Err(ReadError::Connection(connection_error));
         }
-        // The refusal may concern the consent or the request. Two without a reason concern the consent.
+        // The refusal may concern the consent or the request. Two without a reason concern the
+        // consent.
         match handle.consent_status(consent).await {
             Ok(ConsentStatus::Valid) => Err(ReadError::Connection(connection_error)),
             Ok(status) => Err(ReadError::Ended(Ending::of(status))),
@@ -447,8 +449,8 @@ impl OtherBanks {
         }
     }
 
-    /// Forgets a connection with its data, and deletes its consent. Returns whether the other bank has
-    /// confirmed that.
+    /// Forgets a connection with its data, and deletes its consent. Returns whether the other bank
+    /// has confirmed that.
     pub(super) async fn disconnect(&self, connection: &Connection) -> Result<bool, StoreError> {
         self.connections
             .forget(&connection.psu, &connection.id)
@@ -543,7 +545,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_browser_is_sent_to_pages_alone() {
+    fn only_https_or_local_links_are_allowed() {
         for good in [
             "https://b.example/authorise/1",
             "http://bank-b.localhost:8452/authorise/1",

@@ -48,10 +48,10 @@ pub(super) struct AccountSnapshot<A, T> {
 /// Stored transactions of one account.
 pub(super) const MAX_TRANSACTIONS: usize = 500;
 
-/// Days back to which a bank always shows transactions, today included.
+/// Days of transactions that a bank always shows, today included.
 const RECENT: u64 = 90;
 
-/// Days back to which we ask right after an approval.
+/// Days of history that are requested right after an approval.
 const HISTORY: u64 = 730;
 
 /// Days that are read again, because a transaction may be booked late under an earlier day.
@@ -200,7 +200,8 @@ impl<A: Recognised, T: Dated + Clone> AccountSnapshot<A, T> {
         )
     }
 
-    /// Keeps a known account that could not be read, under another consent without its `resourceId`.
+    /// Keeps a known account that could not be read, under another consent without its
+    /// `resourceId`.
     pub(super) fn kept(known: &Self, same_consent: bool) -> Self
     where
         A: Clone,
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn under_a_new_consent_an_account_is_known_by_its_number() {
+    fn under_a_new_consent_an_account_is_matched_by_its_number() {
         const ONE: &str = "DE02120300000000202051";
         const TWO: &str = "DE02500105170137075030";
 
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_asked_for_once_and_later_what_is_new() {
+    fn history_is_read_once_and_then_new_transactions() {
         let today = day("2026-11-24");
         let since = |known: Option<&PaymentAccount>| AccountSnapshot::since(known, today);
         assert_eq!(since(None), Since::Beginning(day("2024-11-24")));
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_takes_the_place_of_the_same_days() {
+    fn new_transactions_replace_those_of_the_same_days() {
         let known = held(vec![
             booked("2026-11-20", "3"),
             booked("2026-11-14", "2"),
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_reads_back() {
+    fn a_snapshot_decodes() {
         let snapshot = Snapshot {
             consent: None,
             payment: vec![held(vec![booked("2026-11-20", "3.10")])],
@@ -358,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_standard_has_shorter_or_by_another_name_reads_back_as_it_was_read() {
+    fn values_beyond_the_standard_decode() {
         let long = "x".repeat(71);
         let account = serde_json::json!({
             "currency": "EUR", "name": long, "product": long, "cashAccountType": "a type of its own",

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_has_its_age_and_its_bank() {
+    fn texts_name_age_and_bank() {
         assert_eq!(age(&ENGLISH, Some(Age::Hours(3))), "Updated 3 hours ago");
         assert_eq!(age(&ENGLISH, None), "Not updated yet");
         let down = connection_error(&ENGLISH, ConnectionError::Down, "Bank B");
