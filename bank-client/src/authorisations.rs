@@ -412,7 +412,7 @@ impl Bank {
 
     async fn send_step<T: ValidateResponse>(
         &self,
-        request: Request<'_>,
+        request: Request,
         step: &UpdatePsuData,
         open: impl FnOnce(T) -> (String, AuthorisationUpdated),
     ) -> Result<Authorisation, Error> {

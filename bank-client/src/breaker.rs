@@ -125,7 +125,7 @@ impl Circuit {
         failure: Option<&ErrorKind>,
         now: DateTime<Utc>,
     ) -> Option<Change> {
-        let Some(failure) = failure.filter(|kind| says_down(kind)) else {
+        let Some(failure) = failure.filter(|kind| kind.is_outage()) else {
             let was_closed = matches!(self.state, State::Closed { .. });
             self.state = State::Closed { failures: 0 };
             return (!was_closed).then_some(Change::Closed);
@@ -167,14 +167,6 @@ impl Circuit {
             });
         }
     }
-}
-
-/// Whether a failure says that the bank is down.
-fn says_down(kind: &ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Timeout { .. } | ErrorKind::Unreachable { .. } | ErrorKind::Interrupted { .. }
-    ) || matches!(kind.status(), Some(502..=504))
 }
 
 #[cfg(test)]

@@ -157,14 +157,11 @@ impl Error {
     /// could not be reached, broke off, was too slow, overloaded or down, or wants us to wait.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        match &self.kind {
-            ErrorKind::Timeout { .. }
-            | ErrorKind::Unreachable { .. }
-            | ErrorKind::Interrupted { .. }
-            | ErrorKind::NotAsked { .. }
-            | ErrorKind::CircuitOpen { .. } => true,
-            kind => kind.is_too_often() || matches!(kind.status(), Some(502..=504)),
-        }
+        let is_deferred = matches!(
+            self.kind,
+            ErrorKind::NotAsked { .. } | ErrorKind::CircuitOpen { .. }
+        );
+        is_deferred || self.kind.is_too_often() || self.kind.is_outage()
     }
 
     /// Whether the bank may have done what it was asked for, although the call did not succeed: no
@@ -475,6 +472,15 @@ impl ErrorKind {
             Self::Refused { messages, .. } => messages,
             _ => &[],
         }
+    }
+
+    /// Whether the bank is down, as far as it shows: no connection, a broken one, no answer in
+    /// time, 502, 503 or 504.
+    pub(crate) const fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout { .. } | Self::Unreachable { .. } | Self::Interrupted { .. }
+        ) || matches!(self.status(), Some(502..=504))
     }
 
     fn is_access_exceeded(&self) -> bool {

@@ -35,7 +35,7 @@ type Failed = (Error, Option<Answer>);
 
 impl Bank {
     /// Executes a request: the only way to the bank.
-    pub(crate) async fn execute(&self, request: Request<'_>) -> Result<Answer, Error> {
+    pub(crate) async fn execute(&self, request: Request) -> Result<Answer, Error> {
         let request_id = request.id.unwrap_or_else(|| self.inner.randomness.uuid());
         let span = info_span!(
             "call",
@@ -49,7 +49,7 @@ impl Bank {
         self.attempts(request, request_id).instrument(span).await
     }
 
-    async fn attempts(&self, request: Request<'_>, request_id: Uuid) -> Result<Answer, Error> {
+    async fn attempts(&self, request: Request, request_id: Uuid) -> Result<Answer, Error> {
         let any_status = request.any_status;
         let is_repeatable = !is_delta_list(&request.url);
         let has_effect = request.method != Method::GET;
@@ -216,7 +216,7 @@ impl ConsentScope {
         loop {
             let without = without_balances(&url);
             let request = Request {
-                consent: Some(&self.consent_id),
+                consent: Some(self.consent_id.clone()),
                 psu: self.psu,
                 ..Request::new(Method::GET, url)
             };

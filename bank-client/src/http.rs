@@ -28,7 +28,6 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use reqwest::Url;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 use serde::Serialize;
@@ -105,14 +104,7 @@ impl Http {
         HttpRequest {
             fault: fault.map(|reason| ErrorKind::unsendable("path", reason)),
             bank,
-            method,
-            url,
-            id: None,
-            consent: None,
-            psu: None,
-            headers: HeaderMap::new(),
-            body: None,
-            any_status: false,
+            request: Request::new(method, url),
         }
     }
 }
@@ -121,14 +113,7 @@ impl Http {
 #[must_use = "nothing happens before it is sent"]
 pub struct HttpRequest {
     bank: Bank,
-    method: Method,
-    url: Url,
-    id: Option<Uuid>,
-    consent: Option<String>,
-    psu: Option<IpAddr>,
-    headers: HeaderMap,
-    body: Option<Vec<u8>>,
-    any_status: bool,
+    request: Request,
     /// The first thing that is wrong.
     fault: Option<ErrorKind>,
 }
@@ -136,7 +121,7 @@ pub struct HttpRequest {
 impl HttpRequest {
     /// One more query parameter.
     pub fn query(mut self, name: &str, value: &str) -> Self {
-        self.url.query_pairs_mut().append_pair(name, value);
+        self.request.url.query_pairs_mut().append_pair(name, value);
         self
     }
 
@@ -149,7 +134,7 @@ impl HttpRequest {
                 self.refuse(name.as_str(), "not a caller's to set");
             }
             (Ok(name), Ok(value)) => {
-                self.headers.insert(name, value);
+                self.request.extra.insert(name, value);
             }
             (Ok(name), Err(_)) => self.refuse(name.as_str(), "not plain text"),
             // What is no name might be anything.
@@ -160,27 +145,27 @@ impl HttpRequest {
 
     /// Under that consent.
     pub fn consent(mut self, consent_id: impl Into<String>) -> Self {
-        self.consent = Some(consent_id.into());
+        self.request.consent = Some(consent_id.into());
         self
     }
 
     /// The customer is present, and that is the address of her device.
     pub fn attended_by(mut self, psu: IpAddr) -> Self {
-        self.psu = Some(psu);
+        self.request.psu = Some(psu);
         self
     }
 
     /// The `X-Request-ID`, where it is to be known beforehand: a request that is sent again with
     /// the same id has one effect. Without it, chance decides.
     pub fn request_id(mut self, id: Uuid) -> Self {
-        self.id = Some(id);
+        self.request.id = Some(id);
         self
     }
 
     /// A body in JSON.
     pub fn json_body(mut self, body: &impl Serialize) -> Self {
         match json_body(body) {
-            Ok(body) => self.body = Some(body),
+            Ok(body) => self.request.body = Some(body),
             Err(fault) => _ = self.fault.get_or_insert(fault),
         }
         self
@@ -189,7 +174,7 @@ impl HttpRequest {
     /// A body of another type.
     pub fn body(self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let mut with = self.header("Content-Type", content_type);
-        with.body = Some(body.into());
+        with.request.body = Some(body.into());
         with
     }
 
@@ -198,7 +183,7 @@ impl HttpRequest {
     /// [`ErrorKind::Status`](crate::ErrorKind::Status)). Retries are as ever; a redirect remains an
     /// error.
     pub const fn any_status(mut self) -> Self {
-        self.any_status = true;
+        self.request.any_status = true;
         self
     }
 
@@ -207,16 +192,7 @@ impl HttpRequest {
         if let Some(fault) = self.fault {
             return Err(self.bank.error(fault));
         }
-        let request = Request {
-            id: self.id,
-            consent: self.consent.as_deref(),
-            psu: self.psu,
-            extra: self.headers,
-            body: self.body,
-            any_status: self.any_status,
-            ..Request::new(self.method, self.url)
-        };
-        let answer = self.bank.execute(request).await?;
+        let answer = self.bank.execute(self.request).await?;
         Ok(Response {
             bank: self.bank,
             answer,
@@ -234,7 +210,7 @@ impl fmt::Debug for HttpRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpRequest")
             .field("bank", &self.bank.name())
-            .field("method", &self.method)
+            .field("method", &self.request.method)
             .field("fault", &self.fault)
             .finish_non_exhaustive()
     }

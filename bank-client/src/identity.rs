@@ -163,6 +163,20 @@ pub fn match_accounts(known: &[KnownAccount], given: &[Identity]) -> Vec<Option<
     pairs.found
 }
 
+/// The places in the index under one of that account's numbers that are meant, in order.
+fn places(
+    account: &Identity,
+    index: &HashMap<String, Vec<usize>>,
+    is_meant: impl Fn(usize) -> bool,
+) -> Vec<usize> {
+    let keys = account.keys();
+    let found = keys.iter().filter_map(|key| index.get(key)).flatten();
+    let mut found: Vec<usize> = found.copied().filter(|place| is_meant(*place)).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
 struct Pairs<'a> {
     known: &'a [KnownAccount],
     given: &'a [Identity],
@@ -240,40 +254,19 @@ impl Pairs<'_> {
 
     /// The known accounts that have that account's number.
     fn same(&self, account: &Identity, index: &HashMap<String, Vec<usize>>) -> Vec<usize> {
-        let mut same: Vec<usize> = account
-            .keys()
-            .iter()
-            .filter_map(|key| index.get(key))
-            .flatten()
-            .copied()
-            .filter(|known| self.is_free(*known))
-            .filter(|known| {
-                let before = self.known(*known);
-                before.is_some_and(|before| before.compare(account) == ReferenceMatch::Same)
-            })
-            .collect();
-        same.sort_unstable();
-        same.dedup();
-        same
+        places(account, index, |known| {
+            let before = self.known(known).filter(|_| self.is_free(known));
+            before.is_some_and(|before| before.compare(account) == ReferenceMatch::Same)
+        })
     }
 
     /// The number of accounts in the new list with that known account's number.
     fn rivals(&self, before: &Identity, index: &HashMap<String, Vec<usize>>) -> usize {
-        let mut rivals: Vec<usize> = before
-            .keys()
-            .iter()
-            .filter_map(|key| index.get(key))
-            .flatten()
-            .copied()
-            .filter(|given| self.is_open(*given))
-            .filter(|given| {
-                let account = self.given.get(*given);
-                account.is_some_and(|account| before.compare(account) == ReferenceMatch::Same)
-            })
-            .collect();
-        rivals.sort_unstable();
-        rivals.dedup();
-        rivals.len()
+        let same = places(before, index, |given| {
+            let account = self.given.get(given).filter(|_| self.is_open(given));
+            account.is_some_and(|account| before.compare(account) == ReferenceMatch::Same)
+        });
+        same.len()
     }
 
     /// Accounts that are recognised already count as well here: that one of several has been found

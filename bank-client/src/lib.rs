@@ -229,8 +229,6 @@ pub mod http;
 pub mod identity;
 mod limits;
 #[cfg(feature = "sqlite")]
-mod migrations;
-#[cfg(feature = "sqlite")]
 mod own_file;
 mod pages;
 pub mod probe;
@@ -238,6 +236,8 @@ mod response;
 mod retries;
 pub mod revocation;
 pub mod rotation;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 pub mod store;
 #[cfg(feature = "sqlite")]
 pub mod sync;

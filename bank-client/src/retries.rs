@@ -79,15 +79,7 @@ impl Retries {
 
 /// Whether a request that failed in that way may be sent again.
 fn may_repeat(kind: &ErrorKind) -> bool {
-    match kind {
-        ErrorKind::Timeout { .. }
-        | ErrorKind::Unreachable { .. }
-        | ErrorKind::Interrupted { .. } => true,
-        kind => match kind.status() {
-            Some(502..=504) => true,
-            _ => kind.is_too_often() && kind.retry_after().is_some(),
-        },
-    }
+    kind.is_outage() || kind.is_too_often() && kind.retry_after().is_some()
 }
 
 /// That part of a duration which `chance` is of the greatest number.

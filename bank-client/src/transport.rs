@@ -26,12 +26,12 @@ use crate::transport_error::{explain, fetch_alert};
 const MAX_REFUSAL_BYTES: usize = 256 * 1024;
 
 /// One request.
-pub(crate) struct Request<'a> {
+pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) url: Url,
     /// Its `X-Request-ID`, where the caller chose one.
     pub(crate) id: Option<Uuid>,
-    pub(crate) consent: Option<&'a str>,
+    pub(crate) consent: Option<String>,
     pub(crate) psu: Option<IpAddr>,
     pub(crate) headers: Vec<(&'static str, String)>,
     /// More header fields, instead of ours where they have the same name.
@@ -41,7 +41,7 @@ pub(crate) struct Request<'a> {
     pub(crate) any_status: bool,
 }
 
-impl Request<'_> {
+impl Request {
     /// A request without header fields and body of its own.
     pub(crate) fn new(method: Method, url: Url) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl Request<'_> {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let own = [
             ("X-Request-ID", Some(request_id.to_string())),
-            ("Consent-ID", self.consent.map(str::to_owned)),
+            ("Consent-ID", self.consent),
             ("PSU-IP-Address", self.psu.map(|psu| psu.to_string())),
         ];
         let own = own

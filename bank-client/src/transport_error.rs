@@ -1,6 +1,7 @@
 //! Mapping of reqwest errors to SDK errors, including the TLS refusal nested in them.
 
 use std::error::Error as StdError;
+use std::io;
 use std::sync::Arc;
 
 use reqwest::Url;
@@ -14,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use crate::error::ErrorKind;
 use crate::tls::ServerVerifier;
 
-/// What a failed exchange means.
+/// The error kind of a failed exchange.
 pub(crate) fn explain(error: &reqwest::Error, verifier: Option<&ServerVerifier>) -> ErrorKind {
     match tls_error(error) {
         Some(rustls::Error::AlertReceived(alert)) => {
@@ -33,12 +34,11 @@ pub(crate) fn explain(error: &reqwest::Error, verifier: Option<&ServerVerifier>)
         _ => {}
     }
     if let Some(reason) = no_http(error) {
-        return ErrorKind::Malformed {
-            path: "HTTP".to_owned(),
-            reason: reason.to_owned(),
-        };
+        return ErrorKind::malformed("HTTP", reason);
     }
-    let cause = innermost(error);
+    let cause = causes(error)
+        .last()
+        .map_or_else(String::new, ToString::to_string);
     if error.is_connect() {
         ErrorKind::Unreachable { cause }
     } else {
@@ -50,47 +50,31 @@ fn number(alert: AlertDescription) -> Alert {
     Alert(alert.into())
 }
 
+/// The error and its causes, the innermost last.
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
 /// The TLS error among the causes, if there is one. Where it is depends on the moment and on the
 /// HTTP version.
 fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return Some(tls);
-        }
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        if let Some(inner) = inner {
-            return tls_error(inner);
-        }
-        next = error.source();
-    }
-    None
+    causes(error).find_map(|error| {
+        let within = || error.downcast_ref::<io::Error>()?.get_ref();
+        error
+            .downcast_ref::<rustls::Error>()
+            .or_else(|| tls_error(within()?))
+    })
 }
 
-/// Why an answer is none: it came, and it is not HTTP as we understand and bound it.
+/// The fault of an answer that is not HTTP as we understand and bound it.
 fn no_http(error: &(dyn StdError + 'static)) -> Option<&'static str> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(http) = error.downcast_ref::<hyper::Error>() {
-            return match http {
-                http if http.is_parse_too_large() => Some("more header fields than we take"),
-                http if http.is_parse() => Some("expected an answer in HTTP"),
-                _ => None,
-            };
-        }
-        next = error.source();
+    match causes(error).find_map(|error| error.downcast_ref::<hyper::Error>())? {
+        http if http.is_parse_too_large() => Some("more header fields than we take"),
+        http if http.is_parse() => Some("expected an answer in HTTP"),
+        _ => None,
     }
-    None
-}
-
-fn innermost(error: &dyn StdError) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }
 
 /// The alert with which the bank ends a new connection, if it does.
@@ -107,27 +91,13 @@ pub(crate) async fn fetch_alert(tls: &rustls::ClientConfig, url: &Url) -> Option
     let tcp = TcpStream::connect((host, url.port_or_known_default()?))
         .await
         .ok()?;
-    let mut stream = match TlsConnector::from(Arc::new(tls.clone()))
-        .connect(name, tcp)
-        .await
-    {
-        Ok(stream) => stream,
-        Err(error) => return alert_in(&error),
+    let connecting = TlsConnector::from(Arc::new(tls.clone())).connect(name, tcp);
+    let error = match connecting.await {
+        Ok(stream) if stream.get_ref().1.alpn_protocol() != Some(b"h2") => return None,
+        Ok(mut stream) => stream.read(&mut [0]).await.err()?,
+        Err(error) => error,
     };
-    if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-        return None;
-    }
-    let mut first = [0];
-    stream
-        .read(&mut first)
-        .await
-        .err()
-        .as_ref()
-        .and_then(alert_in)
-}
-
-fn alert_in(error: &std::io::Error) -> Option<Alert> {
-    match tls_error(error) {
+    match tls_error(&error) {
         Some(rustls::Error::AlertReceived(alert)) => Some(number(*alert)),
         _ => None,
     }

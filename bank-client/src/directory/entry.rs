@@ -169,22 +169,33 @@ impl BankEntry {
 /// The longest name, in characters.
 const LONGEST_NAME: usize = 140;
 
+/// Deserializes a text that fulfils a condition.
+fn checked<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    is_good: impl FnOnce(&str) -> bool,
+    wanted: &str,
+) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if !is_good(&text) {
+        return Err(de::Error::custom(wanted));
+    }
+    Ok(text)
+}
+
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    let good = !name.trim().is_empty()
-        && name.chars().count() <= LONGEST_NAME
-        && !name.chars().any(char::is_control);
+    let is_good = |name: &str| {
+        !name.trim().is_empty()
+            && name.chars().count() <= LONGEST_NAME
+            && !name.chars().any(char::is_control)
+    };
     let wanted = "a name is 1 to 140 characters, none of them a control character";
-    good.then_some(name)
-        .ok_or_else(|| de::Error::custom(wanted))
+    checked(deserializer, is_good, wanted)
 }
 
 fn country<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let country = String::deserialize(deserializer)?;
-    let good = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
-    let wanted = "a country is two capital letters";
-    good.then_some(country)
-        .ok_or_else(|| de::Error::custom(wanted))
+    let is_good =
+        |country: &str| country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
+    checked(deserializer, is_good, "a country is two capital letters")
 }
 
 const fn utc() -> Tz {
@@ -210,14 +221,10 @@ fn bank_codes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>,
     struct Code(#[serde(deserialize_with = "code")] String);
 
     fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-        let code = String::deserialize(deserializer)?;
-        let good = (1..=10).contains(&code.len())
-            && code
-                .bytes()
-                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+        let is_digit = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        let is_good = |code: &str| (1..=10).contains(&code.len()) && code.bytes().all(is_digit);
         let wanted = "a bank code is 1 to 10 digits or capital letters, without blanks";
-        good.then_some(code)
-            .ok_or_else(|| de::Error::custom(wanted))
+        checked(deserializer, is_good, wanted)
     }
 
     let codes = Vec::<Code>::deserialize(deserializer)?;

@@ -154,22 +154,14 @@ impl Directory {
 
     /// Reads a directory from TOML. The paths in it are taken from that folder.
     pub fn from_toml(text: &str, folder: impl AsRef<Path>) -> Result<Self, DirectoryError> {
-        Self::parse(
-            Form::Toml,
-            text.as_bytes(),
-            Path::new("directory"),
-            folder.as_ref(),
-        )
+        let file = Path::new("directory");
+        Self::parse(Form::Toml, text.as_bytes(), file, folder.as_ref())
     }
 
     /// Reads a directory from JSON. The paths in it are taken from that folder.
     pub fn from_json(text: &str, folder: impl AsRef<Path>) -> Result<Self, DirectoryError> {
-        Self::parse(
-            Form::Json,
-            text.as_bytes(),
-            Path::new("directory"),
-            folder.as_ref(),
-        )
+        let file = Path::new("directory");
+        Self::parse(Form::Json, text.as_bytes(), file, folder.as_ref())
     }
 
     /// The banks, in the order of the file.

@@ -4,24 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::migrate::MigrateError;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteRow, SqliteSynchronous};
 use sqlx::{Row as _, SqlitePool};
 
 use super::{Kind, Record, Store, StoreError, Version, check};
-use crate::migrations::{migrator, opening};
-use crate::own_file::own_file;
+use crate::sqlite::{self, OpenError};
 
 const MIGRATIONS: [(i64, &str, &str); 1] = [(
     1,
     "records",
     include_str!("../../migrations/store/0001_records.sql"),
 )];
-
-/// Connections at a time. SQLite has one writer; the others read.
-const CONNECTIONS: u32 = 4;
 
 /// How long a call waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,36 +30,24 @@ impl SqliteStore {
     /// Opens the file, makes it if it is not there (readable by its owner alone), and brings its
     /// tables up to date. A file that a newer version has made is left alone.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |cause: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
-            path: path.display().to_string(),
-            cause,
-        };
-        own_file(path).map_err(|error| failed(error.into()))?;
-        let _opening = opening(path).await.map_err(|error| failed(error.into()))?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            // What is committed survives the loss of power, not only of the process.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(PATIENCE);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(PATIENCE)
-            .connect_with(options)
-            .await
-            .map_err(|error| failed(error.into()))?;
-        match migrator(&MIGRATIONS).run(&pool).await {
-            Ok(()) => Ok(Self { pool }),
-            Err(MigrateError::VersionMissing(found)) => {
-                let known = MIGRATIONS.iter().map(|(version, ..)| *version).max();
-                Err(StoreError::Newer {
-                    path: path.display().to_string(),
-                    found,
-                    known: known.unwrap_or(0),
-                })
-            }
-            Err(error) => Err(failed(error.into())),
-        }
+        // What is committed survives the loss of power, not only of the process.
+        let opened = sqlite::open(path, &MIGRATIONS, SqliteSynchronous::Full, PATIENCE).await;
+        let (pool, _opening) = opened.map_err(|error| match error {
+            OpenError::Newer(found) => StoreError::Newer {
+                path: path.display().to_string(),
+                found,
+                known: MIGRATIONS
+                    .iter()
+                    .map(|(version, ..)| *version)
+                    .max()
+                    .unwrap_or(0),
+            },
+            OpenError::Failed(cause) => StoreError::Open {
+                path: path.display().to_string(),
+                cause,
+            },
+        })?;
+        Ok(Self { pool })
     }
 
     /// Ends all connections.

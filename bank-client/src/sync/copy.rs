@@ -6,20 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::MigrateError;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqlitePool, SqliteSynchronous};
 use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::row::Digester;
-use crate::migrations::{migrator, opening};
 use crate::own_file::own_file;
+use crate::sqlite::{self, OpenError};
 use crate::vault::{SealError, Vault};
-
-/// Connections at a time. SQLite has one writer; the others read.
-const CONNECTIONS: u32 = 4;
 
 const MIGRATIONS: [(i64, &str, &str); 4] = [
     (
@@ -190,37 +184,16 @@ impl LocalCopy {
         vault: Vault,
         synchronous: SqliteSynchronous,
     ) -> Result<Self, CopyError> {
-        let failed = |cause: String| CopyError::Open {
-            path: path.to_owned(),
-            cause,
-        };
-        own_file(path).map_err(|error| failed(error.to_string()))?;
-        let opening = opening(path)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(synchronous)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(BUSY_TIMEOUT)
-            .connect_with(options)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        migrator(&MIGRATIONS)
-            .run(&pool)
-            .await
-            .map_err(|error| match error {
-                MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => {
-                    CopyError::Newer {
-                        path: path.to_owned(),
-                    }
-                }
-                error => failed(error.to_string()),
-            })?;
+        let opened = sqlite::open(path, &MIGRATIONS, synchronous, BUSY_TIMEOUT).await;
+        let (pool, opening) = opened.map_err(|error| match error {
+            OpenError::Newer(_) => CopyError::Newer {
+                path: path.to_owned(),
+            },
+            OpenError::Failed(cause) => CopyError::Open {
+                path: path.to_owned(),
+                cause: cause.to_string(),
+            },
+        })?;
         let key = match digest_key(&pool, &vault).await {
             Err(CopyError::Sealed(SealError::Foreign)) => {
                 return Err(CopyError::Key {

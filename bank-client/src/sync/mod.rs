@@ -101,7 +101,7 @@ use crate::directory::Delta;
 use crate::error::Error;
 
 /// An account in a copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountKey(pub(crate) i64);
 
 /// Brings a copy up to date for one connection.
@@ -192,7 +192,7 @@ pub struct Report {
 }
 
 /// Report of a run for one account.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct AccountReport {
     /// The account.
@@ -323,7 +323,11 @@ impl Synchroniser {
             count: accounts.len(),
         });
         for (number, (account, given)) in accounts.into_iter().enumerate() {
-            let mut done = AccountReport::of(account, given.card);
+            let mut done = AccountReport {
+                account,
+                card: given.card,
+                ..AccountReport::default()
+            };
             let (numbers, links) = (given.numbers(), given.links());
             if access.is_closed(Part::Transactions, numbers, links).await {
                 done.transactions_not_opened = Some(NotOpened::ByConsent);
@@ -429,28 +433,6 @@ impl Synchroniser {
 }
 
 impl AccountReport {
-    fn of(account: AccountKey, card: bool) -> Self {
-        Self {
-            account,
-            card,
-            way: None,
-            pages: 0,
-            entries: 0,
-            new: 0,
-            changed: 0,
-            removed: 0,
-            matched: 0,
-            left_out: 0,
-            unlisted: false,
-            pending_unknown: None,
-            transactions_not_opened: None,
-            balances_not_opened: None,
-            balances_failure: None,
-            failure: None,
-            deviations: Deviations::default(),
-        }
-    }
-
     /// Whether all that the consent opens of it was read to the end, and what the copy has of it is
     /// what the bank says.
     #[must_use]

@@ -60,7 +60,7 @@ const ORDERS: &[Order] = &[
         modules: &[
             "vault",
             "own_file",
-            "migrations",
+            "sqlite",
             "identity",
             "trace_context",
             "limits",

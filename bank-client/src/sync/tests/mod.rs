@@ -355,7 +355,10 @@ impl Scene {
     }
 
     async fn sync_at(&self, now: i64) -> (AccountReport, Result<(), SyncError>) {
-        let mut report = AccountReport::of(self.account, false);
+        let mut report = AccountReport {
+            account: self.account,
+            ..AccountReport::default()
+        };
         let reading = AccountSync {
             copy: &self.copy,
             source: &self.bank,
