@@ -8,8 +8,9 @@
 //!     /tmp/sandbox/banks.toml bank-b /tmp/sandbox/pki/budget-app/qwac.pem /tmp/sandbox/pki/budget-app/qwac.key /tmp/app
 //! ```
 //!
-//! The customer approves twice: the connection, and its renewal. At the bank, the new consent replaces the one that the
-//! same TPP has from the same customer: a connection of `bank-client connect` has ended then.
+//! The customer approves twice: the connection, and its renewal. At the bank, the new consent
+//! replaces the one that the same TPP has from the same customer: a connection of `bank-client
+//! connect` has ended then.
 //!
 //! It prints the bank's page on which the customer approves, and goes on once she has. What it
 //! knows is kept, sealed, in `/tmp/app.db`, the key in `/tmp/app.key`. Stopped at any point and

@@ -6,8 +6,9 @@
 //!
 //! DIRECTORY is a file of banks (see `bank_client::directory`), BANK the id of one of them,
 //! CERTIFICATE and KEY are our own, and CONSENT is the one that the customer approved there. The
-//! copy is FOLDER/accounts.db, sealed with the key in FOLDER/accounts.key; all three are made if they
-//! are not there. Run it as often as you like, and end it whenever you like: the next run goes on.
+//! copy is FOLDER/accounts.db, sealed with the key in FOLDER/accounts.key; all three are made if
+//! they are not there. Run it as often as you like, and end it whenever you like: the next run goes
+//! on.
 
 #![forbid(unsafe_code)]
 #![expect(

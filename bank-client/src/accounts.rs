@@ -232,7 +232,7 @@ impl AccountInformation {
         Ok(answer)
     }
 
-    /// How the bank quotes debits of a card account (`debitAccounting`), as the last answer said
+    /// Sign of a card account's debits (`debitAccounting`), as the last answer said
     /// that did, be it the list, the account, its balances or its transactions. [`debits_negative`]
     /// reads amounts by it.
     ///

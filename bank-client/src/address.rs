@@ -32,7 +32,7 @@ pub(crate) enum LinkError {
     Foreign(Url),
 }
 
-/// Where a link of the page at `page` leads, if it stays with the bank whose interface is at
+/// Target of a link of the page at `page`, if it stays with the bank whose interface is at
 /// `base`.
 ///
 /// It is resolved as RFC 3986, section 5, has it, with one addition. Banks behind a gateway know

@@ -67,7 +67,7 @@ use crate::error::{Error, ErrorKind};
 use crate::response::Response;
 use crate::transport::{Request, json_body};
 
-/// How the customer is to approve: what we know of her, and what we would like. A bank need not
+/// Options of an approval: what we know of the customer, and what we would like. A bank need not
 /// follow.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[must_use]
@@ -98,7 +98,7 @@ impl ApprovalOptions {
         Self::default()
     }
 
-    /// With what the customer logs in at the bank (`PSU-ID`).
+    /// The customer's login name at the bank (`PSU-ID`).
     pub fn psu_id(mut self, id: impl Into<String>) -> Self {
         self.psu_id = Some(id.into());
         self

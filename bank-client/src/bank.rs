@@ -193,7 +193,7 @@ impl Bank {
         &self.inner.name
     }
 
-    /// What clones of this handle have in common, and other handles have not.
+    /// Identity that clones of this handle share, and other handles do not.
     pub(crate) fn identity(&self) -> usize {
         Arc::as_ptr(&self.inner).addr()
     }
@@ -208,7 +208,7 @@ impl Bank {
         url
     }
 
-    /// Where a link of the page at that address leads, if it stays with the bank.
+    /// Target of a link of the page at that address, if it stays with the bank.
     pub(crate) fn follow(&self, page: &Url, link: &str) -> Result<Url, Error> {
         follow(&self.inner.base, page, link).map_err(|fault| {
             self.error(match fault {
@@ -228,8 +228,8 @@ impl Bank {
         Ok(Arc::clone(&connections))
     }
 
-    /// Has new calls use connections that are set up in another way. Calls under way end on those
-    /// they began with.
+    /// Replaces the connections by ones that are set up in another way. Calls under way end on
+    /// those they began with.
     pub(crate) fn reconnect<E: From<ConfigurationError>>(
         &self,
         change: impl FnOnce(&Setup) -> Result<Setup, E>,

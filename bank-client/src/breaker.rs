@@ -23,7 +23,7 @@ pub struct Breaker {
     pub failures: u32,
     /// Time for which it is open the first time. Default: 10 s.
     pub pause: Duration,
-    /// How long it is open at most, also where the bank's own `Retry-After` is longer. Default: 5
+    /// Longest time for which it is open, also where the bank's `Retry-After` is longer. Default: 5
     /// min.
     pub longest_pause: Duration,
 }

@@ -124,7 +124,7 @@ impl Connections {
             .is_none_or(|secured| secured.verifier.still_stands())
     }
 
-    /// What makes them safe: there is always something, but towards a mock bank.
+    /// Their TLS configuration: there is always one, but towards a mock bank.
     pub(crate) fn secured(&self) -> Option<&Secured> {
         match &self.peer {
             Peer::Bank(secured) => Some(secured),

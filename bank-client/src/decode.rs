@@ -220,7 +220,7 @@ fn decode_tolerantly<T: ValidateResponse>(
 struct RepairBudget(usize);
 
 impl RepairBudget {
-    /// What honest answers need, in which each of many elements has some deviations; and a start
+    /// A budget for honest answers, in which each of many elements has some deviations; and a start
     /// for small ones.
     fn on(document: &Value) -> Self {
         Self(1_000_000 + 20 * values(document))
@@ -330,7 +330,7 @@ fn repair(
     Ok(repairs)
 }
 
-/// What it means that what the steps lead to is removed: a balance of a list is an element of it,
+/// Outcome of a removal of what the steps lead to: a balance of a list is an element of it,
 /// wherever the list is.
 fn gone(steps: &[Step]) -> Outcome {
     match steps {
@@ -339,7 +339,7 @@ fn gone(steps: &[Step]) -> Outcome {
     }
 }
 
-/// What is kept as the bank wrote it, though the standard has it otherwise: texts that are too
+/// Values that are kept though the standard has them otherwise: texts that are too
 /// long, and names of its own.
 fn kept(value: &Value, decode: Decode, ours: &[Vec<Step>]) -> Vec<Repair> {
     let mut probe = value.clone();

@@ -38,7 +38,7 @@ impl fmt::Display for Outcome {
 pub struct Deviation {
     /// The bank, by its name.
     pub bank: String,
-    /// Where: `transactions.booked[0].currencyExchange[0].unitCurrency`.
+    /// Path in the answer: `transactions.booked[0].currencyExchange[0].unitCurrency`.
     pub path: String,
     /// The expected value.
     pub reason: String,

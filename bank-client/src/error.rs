@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::tls::ServerRefusal;
 
-/// What to do about a certificate of ours that was revoked or has expired.
+/// Advice for a certificate of ours that was revoked or has expired.
 const NEW_CERTIFICATE: &str = "have a new certificate issued, and use that";
 
 /// A call that did not succeed. Each names the bank, and says who refused whom and why.
@@ -50,7 +50,7 @@ pub enum ErrorKind {
         messages: Vec<TppMessage>,
         /// Under which the bank has it in its log.
         request_id: Uuid,
-        /// How long it wants us to wait (RFC 9110, section 10.2.3), if it says so; never more than
+        /// Time to wait (`Retry-After`, RFC 9110, section 10.2.3), if it gives one; never more than
         /// a day.
         retry_after: Option<Duration>,
     },
@@ -60,7 +60,7 @@ pub enum ErrorKind {
         status: u16,
         /// Under which the bank may have it in its log.
         request_id: Uuid,
-        /// How long it wants us to wait (RFC 9110, section 10.2.3), if it says so; never more than
+        /// Time to wait (`Retry-After`, RFC 9110, section 10.2.3), if it gives one; never more than
         /// a day.
         retry_after: Option<Duration>,
     },
@@ -512,7 +512,7 @@ impl ErrorKind {
         self.has_code(MessageCode::STANDARD)
     }
 
-    /// What happened, for logs: without a word of the bank's own, in which there may be account
+    /// Name of the error for logs, without a word of the bank's own, in which there may be account
     /// data.
     pub(crate) fn label(&self) -> String {
         let name = match self {

@@ -5,7 +5,7 @@
 //! /v1/accounts/{id}/balances`); no id of an account or a consent, and no word of the bank's own,
 //! reaches the log.
 //!
-//! What a call costs us, beside the network: a request id from the source of chance, a handful of
+//! Cost of a call beside the network: a request id from the source of chance, a handful of
 //! header fields, one lock held for a look at the connections (and one for a look at the circuit,
 //! where there is a breaker), and the decoding of the answer in one pass after another that counts
 //! it. Without a subscriber the spans cost a load and a branch. A kept connection makes it one

@@ -247,7 +247,8 @@ impl Response {
         self.answer.body
     }
 
-    /// The body, decoded as JSON. An error has the place of a fault, and nothing that the bank sent.
+    /// The body, decoded as JSON. An error has the place of a fault, and nothing that the bank
+    /// sent.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let decoded = (self.answer.shape()).and_then(|shape| Ok(shape.decode(&self.answer.body)?));
         decoded.map_err(|kind| self.bank.error(kind))

@@ -125,7 +125,7 @@ impl Identity {
         self.numbers.compare(&other.numbers)
     }
 
-    /// Under what accounts with the same number are found.
+    /// Keys under which accounts with the same number are found.
     fn keys(&self) -> Vec<String> {
         let AccountReference {
             iban, bban, msisdn, ..

@@ -53,8 +53,8 @@
 //! are made.
 //!
 //! Lists come page by page, as they are asked for. Money is an exact decimal with its currency
-//! ([`Amount`](shared_types::xs2a::money::Amount)), a day is a [`NaiveDate`](chrono::NaiveDate), and both
-//! have a form for people.
+//! ([`Amount`](shared_types::xs2a::money::Amount)), a day is a [`NaiveDate`](chrono::NaiveDate),
+//! and both have a form for people.
 //!
 //! # A bank that falters
 //!

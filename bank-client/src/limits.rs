@@ -11,8 +11,9 @@ pub struct Limits {
     pub call: Duration,
     /// For the size of an answer, in bytes. Default: 32 MiB.
     pub answer: usize,
-    /// For the elements of the lists in one answer, all lists together. An entry takes about a kilobyte of memory once
-    /// it is decoded, however few bytes the bank spends on it. Default: 100 000.
+    /// For the elements of the lists in one answer, all lists together. An entry takes about a
+    /// kilobyte of memory once it is decoded, however few bytes the bank spends on it. Default: 100
+    /// 000.
     pub entries: usize,
     /// For the pages of one list. Default: 10 000.
     pub pages: usize,

@@ -8,8 +8,9 @@ use std::path::Path;
 
 /// Makes the file if it is not there, and takes it away from everybody else if it is.
 ///
-/// A file that is there is not opened: on closing it, the system would give up the locks that SQLite holds on it for this
-/// process (POSIX), and another process could take a database that is in use for one that is not.
+/// A file that is there is not opened: on closing it, the system would give up the locks that
+/// SQLite holds on it for this process (POSIX), and another process could take a database that is
+/// in use for one that is not.
 pub(crate) fn own_file(path: &Path) -> Result<()> {
     let mut options = OpenOptions::new();
     options.append(true).create_new(true);

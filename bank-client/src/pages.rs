@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind};
 use crate::execute::ConsentScope;
 use crate::response::{Entries, Response};
 
-/// Which transactions are wanted: those of a period, or what is new (a delta report, where the bank
+/// Filter of transactions: those of a period, or what is new (a delta report, where the bank
 /// has them).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionFilter {
@@ -124,17 +124,17 @@ pub enum Entry<T> {
     Booked(T),
 }
 
-/// What the pages of both kinds of account have in common.
+/// A page of transactions of either kind of account.
 pub(crate) trait TransactionPage: ValidateResponse + Send + 'static {
     type Item: Send + 'static;
 
-    /// What is wrong with a page that has no list of what was asked for.
+    /// Fault of a page that has no list of what was asked for.
     const UNLISTED: &'static str = "it has no booked transactions, not even an empty list";
 
     /// The lists of the page.
     fn open(self) -> PageContents<Self::Item>;
 
-    /// How debits are quoted, if the page says so.
+    /// Sign of debits, if the page gives it.
     fn debit_accounting(&self) -> Option<bool> {
         None
     }
@@ -144,7 +144,7 @@ pub(crate) trait TransactionPage: ValidateResponse + Send + 'static {
 pub(crate) struct PageContents<T> {
     /// `transactions`, `cardTransactions`.
     report: Option<EntryLists<T>>,
-    /// Where the list can be downloaded, if the bank gives it as a file.
+    /// Address of the list, if the bank gives it as a file.
     download: Option<String>,
 }
 
@@ -240,7 +240,7 @@ pub(crate) struct EntryPage<T> {
     /// The bank lists pending ones here. Many leave the list out where it is empty; so it is not
     /// known whether it is.
     pub(crate) lists_pending: bool,
-    /// What of the page is not as the standard has it, those entries included.
+    /// Deviations of the page from the standard, those entries included.
     pub(crate) deviations: Deviations,
 }
 

@@ -34,7 +34,7 @@ use crate::deviations::{DeviationCollector, Deviations};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Response<T> {
     value: T,
-    /// What of it is not as the standard has it. Unless [`left_out`](Deviations::left_out) is 0, a
+    /// Its deviations from the standard. Unless [`left_out`](Deviations::left_out) is 0, a
     /// list is not whole.
     pub deviations: Deviations,
 }
@@ -125,7 +125,7 @@ impl<T> Entries<T> {
         Self { stream, told }
     }
 
-    /// What of the pages that were read so far is not as the standard has it. Entries that could
+    /// Deviations of the pages that were read so far from the standard. Entries that could
     /// not be read are not among the items: they are [counted](Deviations::left_out) here.
     #[must_use]
     pub fn deviations(&self) -> Deviations {

@@ -10,7 +10,7 @@ use crate::error::ErrorKind;
 /// No bank is waited for longer than this, whatever it says.
 const LONGEST_BELIEVED: Duration = Duration::from_hours(24);
 
-/// When a call is repeated, and how often. [`BankBuilder::retries`](crate::BankBuilder::retries)
+/// Rules by which a call is repeated. [`BankBuilder::retries`](crate::BankBuilder::retries)
 /// takes them; a handle that was given none asks once.
 ///
 /// Repeated is only what failed on the way or was answered "not now": no connection, a broken one,
@@ -48,7 +48,7 @@ impl Default for Retries {
 }
 
 impl Retries {
-    /// How long to wait before the next attempt, if there is to be one.
+    /// Time to wait before the next attempt, if there is to be one.
     ///
     /// `made` attempts failed, the last one in that way; `left` is what remains of the time for the
     /// whole call; `chance` is any number, each as likely as any other.
@@ -88,7 +88,7 @@ fn fraction(whole: Duration, chance: u64) -> Duration {
     u64::try_from(nanos).map_or(whole, Duration::from_nanos)
 }
 
-/// How long a bank wants us to wait (RFC 9110, section 10.2.3): in seconds, or until a date.
+/// Time that a bank wants us to wait (RFC 9110, section 10.2.3): in seconds, or until a date.
 pub(crate) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {

@@ -17,7 +17,7 @@ use shared_types::pki::trust::{Path, Refusal};
 pub struct Revocation {
     /// From lists ([`shared_types::pki::revocation::List::read`]), and from answers of responders.
     pub statuses: Statuses,
-    /// What happens to a bank of whose certificate, or of one above it, nothing fresh is known.
+    /// Policy for a bank of whose certificate, or of one above it, nothing fresh is known.
     /// With [`UnknownStatus::HardFail`], a bank has to staple an answer, or a list has to speak for
     /// it.
     pub unknown_status: UnknownStatus,

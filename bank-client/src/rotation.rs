@@ -41,7 +41,7 @@ use crate::connections::Setup;
 use crate::error::ConfigurationError;
 use crate::revocation::Revocation;
 
-/// Why something cannot take the place of what a handle has. The old stays in use.
+/// Fault of a replacement. What the handle has stays in use.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplacementRefused {
     /// No bank would let us in with the certificate at this time: it has expired, is not valid yet,
@@ -55,9 +55,9 @@ pub enum ReplacementRefused {
     /// any more.
     #[error("is of {new}, and we are {current}")]
     AnotherOrganisation {
-        /// Whose certificate is in use.
+        /// Organisation of the certificate in use.
         current: OrganisationId,
-        /// Whose the new one is.
+        /// Organisation of the new one.
         new: OrganisationId,
     },
     /// None of the anchors is within its own validity: we could believe no bank.
@@ -123,7 +123,7 @@ impl Bank {
     }
 }
 
-/// What a bank would say of our certificate, as far as we can tell. Its issuer need not be among
+/// Validates our certificate as a bank would, as far as we can. Its issuer need not be among
 /// the anchors that we believe; the last certificate of the chain stands for it.
 fn check(credentials: &Credentials, now: UnixTime) -> Result<(), Refusal> {
     let (leaf, above) = credentials
@@ -156,7 +156,7 @@ pub struct CredentialFiles {
     watched: FileWatcher,
 }
 
-/// Why two files are no certificate and key.
+/// Fault for which two files are no certificate and key.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialFilesError {
     /// One cannot be read.
@@ -172,7 +172,7 @@ pub enum CredentialFilesError {
     Credentials {
         /// The file that is wrong: the certificate's, or the key's.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         error: CredentialsError,
     },
 }
@@ -196,7 +196,7 @@ impl CredentialFiles {
         Ok((files, credentials))
     }
 
-    /// What the files hold now, if it is something else than at the last look.
+    /// Content of the files now, if it is something else than at the last look.
     ///
     /// Cost: where nothing changed, two questions to the file system.
     pub fn look(&mut self) -> Option<Result<Credentials, CredentialFilesError>> {

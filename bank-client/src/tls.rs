@@ -17,7 +17,7 @@ use shared_types::verify_handshake_signatures;
 
 use crate::revocation::Revocation;
 
-/// Why we refused a server.
+/// Reason for which we refused a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServerRefusal {
     /// Its certificate cannot be trusted.
@@ -70,7 +70,7 @@ pub(crate) struct ServerVerifier {
     last: Mutex<Last>,
 }
 
-/// What came of the judgements so far.
+/// Outcomes of the judgements so far.
 #[derive(Debug, Default)]
 struct Last {
     /// For how long those in whom we believed may be believed.
@@ -123,8 +123,8 @@ impl ServerVerifier {
         self.last().refused.take()
     }
 
-    /// Whether the servers that we believed in may still be believed; the connections to them are to be given up
-    /// otherwise. Once asked and answered `false`, it starts afresh.
+    /// Whether the servers that we believed in may still be believed; the connections to them are
+    /// to be given up otherwise. Once asked and answered `false`, it starts afresh.
     pub(crate) fn still_stands(&self) -> bool {
         let now = self.clock.unix();
         let mut last = self.last();

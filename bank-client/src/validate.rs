@@ -456,7 +456,7 @@ impl AccountFacts {
         facts.debits = said.collect();
     }
 
-    /// What an answer about a card account says of its debits, if it does.
+    /// Learns the `debitAccounting` of an answer about a card account, if it has any.
     pub(crate) fn learn_debits(&self, id: &str, said: Option<bool>) {
         if let Some(said) = said {
             self.lock().debits.insert(id.to_owned(), said);
@@ -497,7 +497,7 @@ mod tests {
 
     use super::*;
 
-    /// Where what was read deviates, or what it fails with.
+    /// Paths of the deviations, or of the fault.
     fn faulty<T: ValidateResponse>(body: &Value, held: Option<&str>) -> String {
         let mut body: T = decode(body.to_string().as_bytes()).unwrap();
         let held = held.map(|held| held.parse().unwrap());

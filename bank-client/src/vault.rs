@@ -1,8 +1,10 @@
-//! What is kept encrypted: one [`Key`] for a program, and a [`Vault`] for each purpose that it serves.
+//! Encryption of stored records: one [`Key`] for a program, and a [`Vault`] for each purpose that
+//! it serves.
 //!
-//! Records are sealed with AES-256-GCM, a fresh random nonce each time. What a record is about is bound to it: moved to
-//! another place in the database, it does not open. Whoever has the database alone can read nothing in it; so keep the
-//! key apart from it, and back it up: without it nobody can.
+//! Records are sealed with AES-256-GCM, a fresh random nonce each time. What a record is about is
+//! bound to it: moved to another place in the database, it does not open. Whoever has the database
+//! alone can read nothing in it; so keep the key apart from it, and back it up: without it nobody
+//! can.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -29,7 +31,8 @@ pub use shared_types::sealing::{Cipher, KEY_BYTES, Key, KeyError, KeyPlace, Seal
 
 /// Seals records for one purpose. Cheap to clone.
 ///
-/// Its key is derived (HKDF-SHA-256) from the program's own: what is sealed for one purpose does not open for another.
+/// Its key is derived (HKDF-SHA-256) from the program's own: what is sealed for one purpose does
+/// not open for another.
 #[derive(Clone)]
 pub struct Vault {
     cipher: Cipher,
@@ -58,7 +61,8 @@ impl Vault {
         Ok(Self { cipher, names })
     }
 
-    /// A name for what `about` says: always the same, and without the key it tells nothing (HMAC-SHA-256, cut).
+    /// A name for what `about` says: always the same, and without the key it tells nothing
+    /// (HMAC-SHA-256, cut).
     pub(crate) fn name(&self, about: &str) -> [u8; 16] {
         let tag = hmac::sign(&self.names, about.as_bytes());
         let mut name = [0; 16];
@@ -145,8 +149,8 @@ mod tests {
         assert_eq!(vault(1, "consents").open("c/1", &empty).unwrap(), b"");
     }
 
-    /// Worked out with Python's `cryptography`: HKDF-SHA-256 with the salt `bank-client`, then AES-256-GCM. What is in
-    /// people's databases has to open with later versions too.
+    /// Worked out with Python's `cryptography`: HKDF-SHA-256 with the salt `bank-client`, then
+    /// AES-256-GCM. What is in people's databases has to open with later versions too.
     #[test]
     fn the_format_is_fixed() {
         let key = Key::from_bytes([3; KEY_BYTES]);

@@ -114,7 +114,7 @@ impl Pause {
         }
     }
 
-    /// When what ends then ends, by what is known now: while the time stands still, never now.
+    /// End of the time limit, by what is known now: while the time stands still, never now.
     fn put_off(&self, ends: Instant, now: Instant) -> Instant {
         let ends = ends + self.total;
         match self.since {

@@ -9,8 +9,8 @@ use shared_types::xs2a::money::Currency;
 
 /// Exact sums of balances, apart for each currency and for each kind of balance.
 ///
-/// What can be spent and what is booked are not the same money, nor is a balance with the credit
-/// limit counted in the same as one without: they are never added. Where an account has several
+/// Available and booked balances are never added, and neither are balances with and without the
+/// credit limit. Where an account has several
 /// balances of one kind, for several days, the latest counts. An account that is added twice counts
 /// twice. Debts are negative, whichever way a bank quotes those of cards (`debitAccounting`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Total {
     pub balance_type: BalanceType,
     /// Whether the credit limit is counted in.
     pub credit_limit_included: bool,
-    /// How many balances were added.
+    /// Number of balances that were added.
     pub balances: usize,
     /// Their sum.
     pub sum: Decimal,

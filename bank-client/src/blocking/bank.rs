@@ -168,7 +168,7 @@ impl AccountInformation {
         self.runtime.block_on(self.accounts.card_balances(id))
     }
 
-    /// How the bank quotes debits of a card account, as the last answer said that did.
+    /// Sign of a card account's debits, as the last answer said that did.
     #[must_use]
     pub fn debit_accounting(&self, id: &str) -> Option<bool> {
         self.accounts.debit_accounting(id)

@@ -92,7 +92,7 @@ pub struct Items<T> {
 }
 
 impl<T> Items<T> {
-    /// What of the answers so far is not as the standard has it: see [`Entries::deviations`].
+    /// Deviations of the answers so far from the standard: see [`Entries::deviations`].
     #[must_use]
     pub fn deviations(&self) -> Deviations {
         self.entries.deviations()

@@ -142,7 +142,7 @@ impl Connecting<'_> {
         Ok(approval.map_err(|error| self.diagnose(&error))?)
     }
 
-    /// What is to be arguments for: what was arguments for before, but for what the command line
+    /// Terms to request: those of the connection before, but for what the command line
     /// and the directory say.
     fn terms(&self, before: ConsentTerms) -> ConsentTerms {
         let mut terms = before;

@@ -22,7 +22,7 @@ struct ConsentRow {
     /// Unattended reads under that consent.
     reads_left_today: Option<u32>,
     reads_per_day: Option<u32>,
-    /// When the count of unattended reads is reset.
+    /// Time at which the count of unattended reads is reset.
     reads_left_until: Option<String>,
     #[serde(skip)]
     unattended: String,

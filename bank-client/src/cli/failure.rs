@@ -25,7 +25,7 @@ pub(crate) enum Exit {
     AnotherApproval = 7,
 }
 
-/// Why a command failed.
+/// Failure of a command.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The command line is invalid or incomplete.

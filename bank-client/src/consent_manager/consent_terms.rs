@@ -9,7 +9,7 @@ use shared_types::xs2a::message::{MessageCode, TppMessage};
 
 use crate::error::{Error, ErrorKind};
 
-/// What a customer is asked for.
+/// Terms that a customer is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use]
 pub struct ConsentTerms {
@@ -23,10 +23,10 @@ pub struct ConsentTerms {
 /// 2018/389, article 10a).
 const LONGEST_DAYS: u32 = 180;
 
-/// What is tried in turn where a bank refuses longer ones.
+/// Validity that is tried in turn where a bank refuses a longer one.
 const TRIED_DAYS: [u32; 2] = [LONGEST_DAYS, 90];
 
-/// So often a day is read with no customer present (article 36).
+/// Reads a day with no customer present (article 36).
 const A_DAY: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
 
 impl ConsentTerms {
@@ -68,7 +68,7 @@ impl ConsentTerms {
         self
     }
 
-    /// So many reads a day with no customer present.
+    /// Sets the reads a day with no customer present.
     pub const fn a_day(mut self, reads: NonZeroU32) -> Self {
         self.a_day = reads;
         self
@@ -129,7 +129,7 @@ fn about_last_day(message: &TppMessage) -> bool {
     code && path.is_none_or(|path| path.to_ascii_lowercase().contains("validuntil"))
 }
 
-/// What was learnt about a bank.
+/// Learnt limits of a bank.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LearntBankLimits {
     /// The most days it gives, and when that was.

@@ -10,7 +10,7 @@ use crate::directory::BankId;
 use crate::error::Error;
 use crate::store::{RecordError, StoreError};
 
-/// Why a manager did not do it. Its `Debug` is the sentence too: a program whose `main` returns it
+/// Failure of a manager. Its `Debug` is the sentence too: a program whose `main` returns it
 /// ends with what to do.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
@@ -30,7 +30,7 @@ pub enum ManagerError {
     Unanswered {
         /// Which connection.
         connection: ConnectionId,
-        /// What went wrong.
+        /// The error.
         error: Error,
     },
     /// Nothing can be read under the connection as it stands.
@@ -45,7 +45,7 @@ pub enum ManagerError {
     /// Some of the connection's consents may still stand at the bank; all of them were tried.
     #[error("the bank could not be told that {} of its consents end: {}", .errors.len(), joined(.errors))]
     NotGivenUp {
-        /// Why not, for each of them.
+        /// The error for each of them.
         errors: Vec<Error>,
     },
     /// The address by which the customer's browser came back has no `state`.
@@ -54,8 +54,8 @@ pub enum ManagerError {
          the consent is asked for"
     )]
     StateMissing,
-    /// What the customer's browser has brought back belongs to another connection, or to an earlier
-    /// approval of this one.
+    /// The `state` that the customer's browser has brought back belongs to another connection, or
+    /// to an earlier approval of this one.
     #[error(
         "the customer came back with a state that was not sent for connection {0}: take the connection's id from her session, \
          and do not go on"
@@ -69,7 +69,7 @@ pub enum ManagerError {
     /// Another process is at it.
     #[error("another process is busy with this connection; try again in a moment")]
     Busy,
-    /// What is stored could not be read or written.
+    /// A record could not be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
 }

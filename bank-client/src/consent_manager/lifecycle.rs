@@ -26,7 +26,7 @@ pub(super) enum Current {
     Leaving,
 }
 
-/// Why a consent opens nothing more.
+/// Reason for which a consent opens nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum EndReason {
@@ -53,7 +53,7 @@ pub(super) enum Next {
     Failed(ApprovalFailure),
 }
 
-/// Why nothing came of a consent that was asked for.
+/// Reason for which a consent that was asked for was never approved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ApprovalFailure {

@@ -57,10 +57,10 @@
 //! down first, with the `X-Request-ID`: if the program ends before the answer is kept, the request
 //! is repeated, and has one effect.
 //!
-//! **Web apps** take the id of the connection that [`ConsentManager::handle_redirect`] gets from the
-//! customer's session, never from the address: else an attacker could have another customer approve
-//! access for his own session. With [`ManagerBuilder::only_after_return`] an approval by redirect
-//! counts only once she has come back.
+//! **Web apps** take the id of the connection that [`ConsentManager::handle_redirect`] gets from
+//! the customer's session, never from the address: else an attacker could have another customer
+//! approve access for his own session. With [`ManagerBuilder::only_after_return`] an approval by
+//! redirect counts only once she has come back.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -140,7 +140,7 @@ pub enum Attendance {
 pub struct Approval {
     /// The connection that it is for.
     pub connection: ConnectionId,
-    /// What has to be done next. [`NextStep::Nothing`]: it is approved.
+    /// Next step. [`NextStep::Nothing`]: it is approved.
     pub next: NextStep,
     /// The bank, to take the further steps of an approval without redirect with.
     pub bank: Bank,
@@ -181,7 +181,7 @@ pub struct ConnectionSummary {
     pub bank: BankId,
     /// The program's name for the customer.
     pub customer: String,
-    /// When it was first asked for.
+    /// Time at which it was first asked for.
     pub begun: DateTime<Utc>,
     /// The status.
     pub status: ConnectionStatus,
@@ -209,11 +209,11 @@ impl fmt::Debug for ConnectionSummary {
 /// customer who is present are not counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnattendedReads {
-    /// How many are left, as far as is known here.
+    /// Number of reads that are left, as far as is known here.
     pub left: u32,
-    /// How many the consent allows on each of the bank's days.
+    /// Number that the consent allows on each of the bank's days.
     pub a_day: NonZeroU32,
-    /// When they are counted anew: at the bank's midnight, or when the bank has said.
+    /// Time of the next count: the bank's midnight, or the time that the bank has given.
     pub until: DateTime<Tz>,
 }
 
@@ -238,7 +238,7 @@ impl ManagerBuilder {
         self
     }
 
-    /// What is known of a bank. A manager without a handle for it needs this too: where a
+    /// Terms of a bank. A manager without a handle for it needs this too: where a
     /// connection stands depends on the bank's day.
     pub fn terms(mut self, id: BankId, terms: Terms) -> Self {
         self.0.terms.insert(id, terms);
@@ -246,8 +246,8 @@ impl ManagerBuilder {
     }
 
     /// An approval by redirect counts only once the customer has come back
-    /// ([`ConsentManager::handle_redirect`]): for web apps, where an attacker could send another customer
-    /// to the bank.
+    /// ([`ConsentManager::handle_redirect`]): for web apps, where an attacker could send another
+    /// customer to the bank.
     ///
     /// A bank that ends the old consent at the approval of the new one leaves nothing to read under
     /// until then.
@@ -308,7 +308,7 @@ impl ConsentManager {
         Ok(self.status_of_connection(&connection))
     }
 
-    /// What a connection's customer is asked for, so that it can be changed: see
+    /// Terms that a connection's customer is asked for, so that they can be changed: see
     /// [`renew_as`](Self::renew_as).
     pub async fn consent_terms(&self, id: &ConnectionId) -> Result<ConsentTerms, ManagerError> {
         let (connection, _) = self.load(id).await?;
@@ -354,7 +354,7 @@ impl ConsentManager {
         Ok(due.into_iter().map(|(_, id)| id).collect())
     }
 
-    /// When a connection is to be read next with no customer present, so that its reads are evenly
+    /// Time of a connection's next read with no customer present, so that its reads are evenly
     /// over the day and never more than the consent allows. `None`: it does not serve.
     pub async fn next_unattended(
         &self,

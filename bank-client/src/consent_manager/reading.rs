@@ -35,9 +35,9 @@ pub enum Verdict {
 const MAX_READ_ATTEMPTS: usize = 3;
 
 impl ConsentManager {
-    /// What to read with. One call is one run over all that is to be read: with no customer present
-    /// it is counted, and refused once the consent allows no more on the bank's day.
-    /// [`next_unattended`](Self::next_unattended) says when the next one is due.
+    /// Returns a handle to read with. One call is one run over all that is to be read: with no
+    /// customer present it is counted, and refused once the consent allows no more on the bank's
+    /// day. [`next_unattended`](Self::next_unattended) says when the next one is due.
     ///
     /// The bank is not asked. Where a read fails, see [`handle_error`](Self::handle_error), or take
     /// [`read`](Self::read), which does both.
@@ -193,7 +193,7 @@ impl ConsentManager {
         self.status(id).await
     }
 
-    /// What to read with, uncounted.
+    /// Returns a handle to read with, uncounted.
     async fn handle(
         &self,
         id: &ConnectionId,

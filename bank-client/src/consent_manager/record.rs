@@ -51,7 +51,7 @@ pub(super) struct ActiveConsent {
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct PendingRequest {
     pub(super) request_id: Uuid,
-    /// What the customer is asked for: the connection's own, once it is approved.
+    /// The requested terms: the connection's own, once they are approved.
     pub(super) consent_terms: ConsentTerms,
     pub(super) request: ConsentRequest,
     pub(super) days: u32,
@@ -110,7 +110,7 @@ impl ActiveConsent {
         }
     }
 
-    /// What a bank gives beyond what was asked for: the fields of its answer.
+    /// Fields in which a bank's answer exceeds what was asked for.
     pub(super) fn excess(given: &ConsentInformation, asked: &ConsentRequest) -> Vec<&'static str> {
         let days = given.valid_until > Some(asked.valid_until);
         let reads = given.frequency_per_day > Some(asked.frequency_per_day);
@@ -185,7 +185,7 @@ impl Connection {
             .any(|known| known == consent)
     }
 
-    /// What an event changes. Says whether it did.
+    /// Applies an event. Returns whether it changed anything.
     pub(super) fn apply(&mut self, event: Event) -> bool {
         match self.lifecycle.after(event) {
             Some(lifecycle) => {

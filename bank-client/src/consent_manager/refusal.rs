@@ -30,7 +30,7 @@ pub(super) fn of(error: &Error) -> RefusalMeaning {
     }
 }
 
-/// How long the bank asks us to wait.
+/// Time for which the bank asks us to wait.
 fn wait(error: &Error) -> Option<TimeDelta> {
     let wait = error.retry_after()?;
     TimeDelta::from_std(wait).ok()

@@ -352,8 +352,8 @@ impl ConsentManager {
         approval.ok_or(ManagerError::Busy)
     }
 
-    /// How the customer approves what waits for her; if nothing does, that there is nothing to do
-    /// any more. `None`: there is nothing to approve, and nothing approved.
+    /// Approval of the consent that waits for the customer; if none does, that there is nothing to
+    /// do any more. `None`: there is nothing to approve, and nothing approved.
     fn approval(
         &self,
         id: &ConnectionId,

@@ -23,7 +23,7 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// When an unattended read is allowed again; `None` if one is now.
+    /// Time at which an unattended read is allowed again; `None` if one is now.
     pub(super) fn used_up_until(
         &self,
         now: DateTime<Utc>,
@@ -36,7 +36,7 @@ impl Usage {
         counted.max(told)
     }
 
-    /// How many unattended reads are left on this day.
+    /// Number of unattended reads that are left on this day.
     pub(super) fn left(&self, now: DateTime<Utc>, reads_per_day: NonZeroU32, zone: Tz) -> u32 {
         match self.used_up_until(now, reads_per_day, zone) {
             Some(_) => 0,
@@ -46,7 +46,7 @@ impl Usage {
         }
     }
 
-    /// When the next one is due, so that they are evenly over the day: one and a share of a day
+    /// Time at which the next one is due, evenly over the day: one and a share of a day
     /// later. At the earliest when it is allowed.
     pub(super) fn next(
         &self,

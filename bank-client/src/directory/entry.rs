@@ -22,9 +22,9 @@ use crate::bank::{Bank, BankBuilder};
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BankEntry {
-    /// By what programs call it.
+    /// Its id for programs.
     pub id: BankId,
-    /// By what people call it.
+    /// Its name for people.
     #[serde(deserialize_with = "name")]
     pub name: String,
     /// Its BIC.
@@ -40,7 +40,7 @@ pub struct BankEntry {
     /// them. UTC, if absent.
     #[serde(default = "utc", deserialize_with = "time_zone")]
     pub time_zone: Tz,
-    /// Where its XS2A interface is.
+    /// Address of its XS2A interface.
     #[serde(deserialize_with = "address")]
     pub url: String,
     /// Its organisation id: no other server will do.
@@ -53,30 +53,30 @@ pub struct BankEntry {
     /// The ways in which its customers can approve, if that is known.
     #[serde(default, deserialize_with = "approaches")]
     pub sca_approaches: Vec<ScaApproach>,
-    /// What it limits, as far as that is known.
+    /// Its limits, as far as they are known.
     #[serde(default)]
     pub limits: BankLimits,
 }
 
-/// What a bank limits. Nothing is known of what is absent.
+/// Limits of a bank. Nothing is known of what is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BankLimits {
-    /// How many days back its transactions can be read.
+    /// Days back that its transactions can be read.
     #[serde(deserialize_with = "days")]
     pub history_days: Option<u32>,
-    /// How often a day each resource can be read without the customer.
+    /// Reads a day of each resource without the customer.
     #[serde(deserialize_with = "days")]
     pub calls_a_day: Option<u32>,
     /// For how many days it gives a consent at most.
     #[serde(deserialize_with = "days")]
     pub consent_days: Option<u32>,
-    /// How it can be asked for what is new.
+    /// The delta report that it supports.
     pub delta: Option<Delta>,
 }
 
-/// How a bank can be asked for transactions that are new since the last time.
+/// Kind of report of the transactions that are new since the last time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -87,7 +87,7 @@ pub enum Delta {
     DeltaList,
 }
 
-/// Why an entry of a directory cannot be used.
+/// Fault for which an entry of a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EntryError {
@@ -130,7 +130,7 @@ impl BankEntry {
         distance.is_some_and(|distance| !distance.is_mistyped())
     }
 
-    /// What is known of the bank beforehand where consents are asked for and reads are counted.
+    /// Terms of the bank for consent requests and the counting of reads.
     #[must_use]
     pub fn terms(&self) -> Terms {
         Terms {

@@ -31,8 +31,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why a directory cannot be used. Its text is one line: file, line, column, and what is wrong
-/// there.
+/// Fault for which a directory cannot be used. Its text is one line: file, line, column, and what
+/// is wrong there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectoryError {
@@ -63,7 +63,7 @@ pub enum DirectoryError {
     TooMany {
         /// Which file.
         file: PathBuf,
-        /// How many there are.
+        /// Their number.
         banks: usize,
         /// The limit.
         limit: usize,
@@ -75,7 +75,7 @@ pub enum DirectoryError {
         file: PathBuf,
         /// The place.
         place: Place,
-        /// What is wrong there.
+        /// The fault.
         reason: String,
     },
     /// Two banks share what can only be one's.
@@ -83,18 +83,18 @@ pub enum DirectoryError {
     Duplicate {
         /// Which file.
         file: PathBuf,
-        /// Where the second one is.
+        /// Place of the second one.
         place: Place,
-        /// What they share.
+        /// The field that they share.
         what: Unique,
         /// Its value.
         value: String,
-        /// Where the first one is.
+        /// Place of the first one.
         first: Place,
     },
 }
 
-/// What two banks of a directory cannot share.
+/// Field that two banks of a directory cannot share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Unique {

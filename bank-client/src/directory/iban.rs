@@ -1,11 +1,11 @@
 //! Position of the bank code in a country's IBANs.
 
-/// How the IBANs of a country are made up.
+/// Structure of the IBANs of a country.
 struct Structure {
     country: &'static str,
     /// All characters.
     length: usize,
-    /// Where the code of the bank starts: after country and check digits, and in Italy after one
+    /// Start of the bank's code: after country and check digits, and in Italy after one
     /// more.
     start: usize,
     /// As far as codes go: that of the bank, and where there is one that of the branch right behind
@@ -76,7 +76,7 @@ const STRUCTURES: [Structure; 42] = [
     country("VA", 22, 3),
 ];
 
-/// Why an IBAN leads to no code.
+/// Reason for which an IBAN leads to no code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoCode {
     Country,

@@ -91,7 +91,7 @@ pub struct Directory {
     codes: HashMap<(String, String), usize>,
 }
 
-/// Why no bank is found for an IBAN.
+/// Reason for which no bank is found for an IBAN.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoBank {
@@ -103,7 +103,7 @@ pub enum NoBank {
     Length {
         /// Its country.
         country: String,
-        /// How many it should have.
+        /// The number it should have.
         expected: usize,
     },
     /// It is of a country whose IBANs are not known here.
@@ -294,7 +294,7 @@ impl Directory {
     }
 }
 
-/// What two banks share, and where it stands.
+/// A value that two banks share, and its places.
 struct Duplicate {
     what: Unique,
     value: String,

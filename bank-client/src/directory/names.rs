@@ -4,7 +4,7 @@ use strsim::osa_distance;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
-/// What is longer is no name of a bank: comparing costs the product of both lengths.
+/// Longest name, in characters: comparing costs the product of both lengths.
 const LONGEST: usize = 140;
 
 /// A name as it is compared: in small letters, without accents, in words of letters and digits.
@@ -15,7 +15,7 @@ pub(super) struct Folded {
     joined: String,
 }
 
-/// How far a name is from what was asked for: the less, the better.
+/// Distance of a name from what was asked for: the less, the better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Distance {
     /// Characters put in, left out, changed or swapped.
@@ -54,12 +54,12 @@ impl Folded {
         }
     }
 
-    /// By what two names are the same; nothing, if there is neither letter nor digit in it.
+    /// Key that equal names share; none, if there is neither letter nor digit in it.
     pub(super) fn key(&self) -> Option<String> {
         (!self.words.is_empty()).then(|| self.words.join(" "))
     }
 
-    /// How far this name is from what was asked for; `None` if it is another one. Each word that
+    /// Distance of this name from what was asked for; `None` if it is another one. Each word that
     /// was asked for has to be there, whole or begun; or it is one word, and the name without its
     /// blanks. Short words are taken as they are, longer ones with an edit or two.
     pub(super) fn distance(&self, asked: &Self) -> Option<Distance> {
@@ -88,7 +88,7 @@ impl Folded {
     }
 }
 
-/// How many edits lead from one word to the other, or to its beginning, if that is few enough.
+/// Number of edits from one word to the other, or to its beginning, if that is few enough.
 fn near(asked: &str, name: &str) -> Option<(usize, bool)> {
     let letters = asked.chars().count();
     let allowed = match letters {

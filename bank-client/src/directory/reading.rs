@@ -20,7 +20,7 @@ struct File {
     banks: Vec<BankEntry>,
 }
 
-/// What is wrong, and where.
+/// A fault and its place.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) place: Place,
@@ -41,7 +41,7 @@ impl Form {
             .map(|file| file.banks)
     }
 
-    /// Where the value is that these steps lead to. The parser itself is asked: it reads the text
+    /// Place of the value that these steps lead to. The parser itself is asked: it reads the text
     /// once more, and is stopped there.
     pub(super) fn place(self, text: &str, steps: &[Step]) -> Place {
         match self.parse(text, Stop(steps)) {
@@ -75,7 +75,7 @@ impl Form {
     }
 }
 
-/// Where that line and column are, counted in bytes from 1 and 1.
+/// Offset of a line and column, counted in bytes from 1 and 1.
 fn byte(text: &str, line: usize, column: usize) -> usize {
     let before = text.split_inclusive('\n').take(line.saturating_sub(1));
     let start: usize = before.map(str::len).sum();

@@ -2,7 +2,8 @@
 
 use chrono_tz::Tz;
 
-/// What is known of a bank beforehand. [`BankEntry::terms`](super::BankEntry::terms): what a directory says.
+/// Terms of a bank that are known beforehand. [`BankEntry::terms`](super::BankEntry::terms): what a
+/// directory says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
     /// The time zone whose midnight ends the bank's day, by which reads are counted. Default: UTC.

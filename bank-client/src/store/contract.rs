@@ -71,7 +71,7 @@ pub async fn no_write_overwrites_an_unseen_version(store: &dyn Store) {
     assert_eq!(store.get(kind, "b").await.unwrap(), None);
 }
 
-/// What was seen before a record was removed and made again is not what is there now.
+/// A version that was seen before a record was removed and made again is not the present one.
 pub async fn no_version_comes_twice(store: &dyn Store) {
     let kind = Kind::Connection;
     let before = store.put(kind, "a", None, b"1").await.unwrap();

@@ -31,7 +31,7 @@ pub use self::tokens::{Owner, Token, Tokens};
 
 /// Keeps sealed records.
 ///
-/// What a method has answered is kept: it survives the end of the process, and the loss of power,
+/// The result of a method is durable: it survives the end of the process, and the loss of power,
 /// as far as the store is one that does.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -62,13 +62,13 @@ pub trait Store: Send + Sync + 'static {
     async fn remove(&self, kind: Kind, id: &str, seen: Version) -> Result<(), StoreError>;
 }
 
-/// What a record is.
+/// Kind of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Kind {
     /// A customer's connection to a bank, with its consents.
     Connection,
-    /// What was learnt about a bank.
+    /// Learnt properties of a bank.
     Bank,
     /// A token.
     Token,
@@ -105,7 +105,7 @@ pub struct Version(pub u64);
 pub struct Record {
     /// Its version.
     pub version: Version,
-    /// What is in it, sealed.
+    /// Its content, sealed.
     pub sealed: Vec<u8>,
 }
 
@@ -122,7 +122,7 @@ pub const LONGEST_ID: usize = 200;
 /// The largest record, in bytes.
 pub const LARGEST_RECORD: usize = 1024 * 1024;
 
-/// Why a store could not do it.
+/// Failure of a store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -152,7 +152,7 @@ pub enum StoreError {
     Open {
         /// Which file.
         path: String,
-        /// What went wrong.
+        /// The cause.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The store failed.

@@ -16,7 +16,7 @@ pub(crate) struct Sealed {
     vault: Vault,
 }
 
-/// Why a record could not be read or written.
+/// Failure to read or write a record.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
@@ -29,7 +29,7 @@ pub enum RecordError {
     /// It opens, and does not read: another version of this program has written it.
     #[error("a record of kind {kind} cannot be read: {cause}")]
     Format {
-        /// What it is.
+        /// Its kind.
         kind: Kind,
         /// The fault.
         cause: String,
@@ -60,7 +60,7 @@ impl Sealed {
         Ok(Some((self.open(kind, id, &record.sealed)?, record.version)))
     }
 
-    /// So many records after that id. One that cannot be read does not hide the others.
+    /// Records after that id, at most that many. One that cannot be read does not hide the others.
     pub(crate) async fn list<T: DeserializeOwned>(
         &self,
         kind: Kind,
@@ -130,12 +130,12 @@ impl Sealed {
     }
 }
 
-/// What is sealed for one place opens in no other.
+/// Associated data of a record: sealed for one place, it opens in no other.
 fn about(kind: Kind, id: &str) -> String {
     format!("{kind}/{id}")
 }
 
-/// What is in the record stays out of it: only where, and of which sort the fault is.
+/// Error of a record that does not read: its kind and the fault, and nothing of the content.
 fn format(kind: Kind, fault: &impl ToString) -> RecordError {
     let cause = fault.to_string();
     RecordError::Format { kind, cause }

@@ -16,7 +16,7 @@ const MIGRATIONS: [(i64, &str, &str); 1] = [(
     include_str!("../../migrations/store/0001_records.sql"),
 )];
 
-/// How long a call waits for its turn.
+/// Time limit of a call that waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Keeps records in a file. Cheap to clone; clones share the connections. Several processes can

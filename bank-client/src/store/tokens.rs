@@ -18,7 +18,7 @@ pub struct Tokens {
     sealed: Sealed,
 }
 
-/// Whose a token is.
+/// Owner of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Owner {
@@ -29,7 +29,7 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// What the ids of its tokens begin with. Neither ids of banks nor of connections have a `/` in
+    /// Prefix of the ids of its tokens. Neither ids of banks nor of connections have a `/` in
     /// them.
     pub(crate) fn prefix(&self) -> String {
         match self {
@@ -42,11 +42,11 @@ impl Owner {
 /// A token.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// What it is for: the name under which it is found again, such as `access` or `refresh`.
+    /// The name under which it is found again, such as `access` or `refresh`.
     pub name: String,
     /// The token itself.
     pub secret: String,
-    /// When it ends, if it does.
+    /// Time at which it expires, if it does.
     pub expires: Option<DateTime<Utc>>,
 }
 

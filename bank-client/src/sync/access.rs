@@ -13,7 +13,7 @@ use super::deadline::Deadline;
 use crate::accounts::AccountInformation;
 use crate::error::Error;
 
-/// Why something of an account was not read that the bank does not seem to open.
+/// Reason for which the bank does not seem to open a part of an account.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NotOpened {
@@ -107,7 +107,7 @@ impl<'a> Access<'a> {
         part.is_left_out(links) && self.says_closed(part, account).await
     }
 
-    /// What it means that the bank did not give it.
+    /// Classifies the error with which the bank did not give it.
     pub(super) async fn judge(
         &self,
         error: Error,

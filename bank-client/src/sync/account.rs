@@ -332,7 +332,7 @@ impl AccountReport {
         }
     }
 
-    /// What was there before a walk, and what the walk has changed so far.
+    /// Adds what the walk has changed so far to what was there before it.
     fn add(&mut self, before: Tally, walk: Tally) {
         self.entries = before.entries + walk.entries;
         self.new = before.new + walk.new;

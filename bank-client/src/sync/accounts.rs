@@ -73,7 +73,7 @@ pub(super) struct ListedAccount {
     identity: Identity,
     /// As far as they were read.
     balances: Option<Vec<Balance>>,
-    /// Why they were not, once they were asked for.
+    /// The reason for which they were not, once they were asked for.
     pub(super) balances_unread: Option<Unread>,
     links: Option<Links>,
 }
@@ -132,7 +132,7 @@ impl AccountList {
 pub(super) struct AccountLists {
     pub(super) payment: Result<AccountList, Error>,
     pub(super) card: Result<AccountList, Error>,
-    /// What of the lists, and of balances, is not as the standard has it.
+    /// Deviations of the lists, and of balances, from the standard.
     pub(super) deviations: Deviations,
 }
 
@@ -264,7 +264,7 @@ impl ListedAccount {
     }
 }
 
-/// What became of the accounts in the copy.
+/// Changes of the accounts in the copy.
 #[derive(Debug, Default)]
 pub(super) struct StoreOutcome {
     pub(super) keys: Vec<AccountKey>,
@@ -472,7 +472,7 @@ impl LocalCopy {
         Ok(())
     }
 
-    /// What decides how an account's transactions are asked for.
+    /// State that decides how an account's transactions are requested.
     pub(super) async fn sync_state(
         &self,
         account: AccountKey,

@@ -140,7 +140,7 @@ pub enum CopyError {
     Open {
         /// Which file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         cause: String,
     },
     /// A newer version of this program has made it.

@@ -16,7 +16,7 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// So far from now.
+    /// A deadline after that time.
     pub(super) fn after(limit: Duration) -> Self {
         Self {
             at: Instant::now().checked_add(limit),
@@ -24,7 +24,7 @@ impl Deadline {
         }
     }
 
-    /// How long the run may take.
+    /// Time limit of the run.
     pub(super) const fn limit(&self) -> Duration {
         self.limit
     }

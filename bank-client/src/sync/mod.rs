@@ -121,7 +121,7 @@ pub struct Synchroniser {
 pub enum Progress {
     /// The accounts are known; so many are to be read.
     Accounts {
-        /// How many.
+        /// Their number.
         count: usize,
     },
     /// A page of an account's transactions is in the copy.
@@ -146,7 +146,7 @@ pub enum Progress {
     },
 }
 
-/// Why something was not synchronised. What was written before stays.
+/// Failure of a run. What was written before stays.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SyncError {
@@ -160,7 +160,7 @@ pub enum SyncError {
     /// goes on. Nothing was asked.
     #[error("another run for {key} is under way, and goes on")]
     Busy {
-        /// By what the program knows the connection.
+        /// The program's key for the connection.
         key: String,
     },
     /// The account was forgotten meanwhile, or another run has taken it over.
@@ -180,14 +180,14 @@ pub struct Report {
     pub gone_accounts: u64,
     /// Balances that have changed.
     pub balances_changed: u64,
-    /// Why a list of accounts could not be read, or not whole. What is in the copy of that kind and
-    /// was not read stays as it is.
+    /// Errors of lists of accounts that could not be read whole. What is in the copy of that kind
+    /// and was not read stays as it is.
     pub failures: Vec<Error>,
-    /// With what the bank refused a list of accounts, where it gave that of the other kind, and
+    /// Refusals of a list of accounts, where the bank gave that of the other kind, and
     /// none of these accounts was ever listed: the consent does not open them, and nothing is
     /// missing.
     pub lists_not_opened: Vec<Error>,
-    /// What of the lists of accounts, and of balances, is not as the standard has it.
+    /// Deviations of the lists of accounts, and of balances, from the standard.
     pub deviations: Deviations,
 }
 
@@ -220,14 +220,14 @@ pub struct AccountReport {
     /// The bank said that there are no transactions, and not by an empty list: with 204, or of an
     /// account that it had just listed with 404 `RESOURCE_UNKNOWN`. Nothing is removed for that.
     pub unlisted: bool,
-    /// Why it is not known whether some pending entries are still there.
+    /// Error for which it is not known whether some pending entries are still there.
     pub pending_unknown: Option<Error>,
-    /// Why its transactions were not asked for, or given.
+    /// Reason for which its transactions were not asked for, or given.
     pub transactions_not_opened: Option<NotOpened>,
-    /// Why its balances were not asked for, or given. Those in the copy, if any, are of before:
+    /// Reason for which its balances are not given. Those in the copy, if any, are of before:
     /// [`CopiedBalance::read`].
     pub balances_not_opened: Option<NotOpened>,
-    /// Why its balances could not be read. Those in the copy, if any, are of before:
+    /// Error of its balances that were not read. Those in the copy, if any, are of before:
     /// [`CopiedBalance::read`].
     pub balances_failure: Option<Error>,
     /// The error, if it was not read completely.
@@ -261,7 +261,7 @@ impl Synchroniser {
         self
     }
 
-    /// How long a run may take. What has not come by then is missing with a
+    /// Time limit of a run. What has not come by then is missing with a
     /// [`Timeout`](crate::ErrorKind::Timeout), or with [`NotAsked`](crate::ErrorKind::NotAsked) if
     /// its turn did not come, and the next run goes on. Default: half an hour.
     pub fn deadline(mut self, limit: Duration) -> Self {
@@ -269,19 +269,19 @@ impl Synchroniser {
         self
     }
 
-    /// How the bank tells what is new, if it does.
+    /// Kind of delta report that the bank supports, if any.
     pub fn delta(mut self, delta: Option<Delta>) -> Self {
         self.options.delta = delta;
         self
     }
 
-    /// How far back the first run asks. Default: 730 days. A bank that refuses is asked for 90.
+    /// Days back that the first run reads. Default: 730 days. A bank that refuses is asked for 90.
     pub fn history_days(mut self, days: u32) -> Self {
         self.options.history_days = days;
         self
     }
 
-    /// How many days before the last run are read once more, where the bank cannot tell what is
+    /// Days before the last run that are read once more, where the bank cannot tell what is
     /// new: an entry that is booked later than that under an earlier day is not found. Default: 14.
     pub fn overlap_days(mut self, days: u32) -> Self {
         self.options.overlap_days = days;
@@ -453,7 +453,7 @@ impl Report {
         self.accounts.iter().map(|account| account.new).sum()
     }
 
-    /// What the bank did not give, and why: for
+    /// Parts that the bank did not give, with the reason: for
     /// [`ConsentManager::note`](crate::consent_manager::ConsentManager::note).
     pub fn bank_errors(&self) -> impl Iterator<Item = &Error> {
         let of_accounts = self.accounts.iter().flat_map(|account| {

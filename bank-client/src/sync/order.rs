@@ -126,7 +126,7 @@ impl Order {
         }
     }
 
-    /// What the list has told of the way in which it goes.
+    /// The direction of the list, as far as it has shown it.
     pub(super) const fn direction(&self) -> Option<Direction> {
         self.within
     }

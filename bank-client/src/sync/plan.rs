@@ -27,7 +27,7 @@ pub enum Way {
         /// The first day.
         from: NaiveDate,
     },
-    /// What came after the newest entry that is known (`entryReferenceFrom`).
+    /// Entries after the newest one that is known (`entryReferenceFrom`).
     AfterEntry {
         /// Its `entryReference`.
         reference: String,

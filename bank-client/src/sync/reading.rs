@@ -24,8 +24,8 @@ const BATCH_ROWS: i64 = 200;
 pub struct CopiedAccount {
     /// Key for reading its balances and transactions.
     pub key: AccountKey,
-    /// What the bank says of it, its `resourceId` included; balances and links are not kept with
-    /// it.
+    /// Its details, `resourceId` included, as the bank gives them; balances and links are not kept
+    /// with it.
     pub details: CopiedDetails,
     /// Time of the first read.
     pub first_seen: DateTime<Utc>,
@@ -54,9 +54,9 @@ pub enum CopiedDetails {
 pub struct CopiedBalance {
     /// Time of the first read with this content.
     pub at: DateTime<Utc>,
-    /// When the bank last said so. A balance that is current and was read before the account's
-    /// other balances, or before [`synced`](CopiedAccount::synced), is the last that is known: the
-    /// bank has not given it since.
+    /// Time at which the bank last said so. A balance that is current and was read before the
+    /// account's other balances, or before [`synced`](CopiedAccount::synced), is the last that is
+    /// known: the bank has not given it since.
     pub read: DateTime<Utc>,
     /// Whether it is what the bank last said.
     pub current: bool,
@@ -76,7 +76,7 @@ pub struct CopiedEntry {
     pub first_seen: DateTime<Utc>,
     /// Of a booked one that was seen pending before: since when.
     pub pending_since: Option<DateTime<Utc>>,
-    /// What the bank says of it; links are not kept.
+    /// The transaction as the bank gives it; links are not kept.
     pub transaction: CopiedTransaction,
 }
 
@@ -180,7 +180,7 @@ impl LocalCopy {
         })
     }
 
-    /// What the bank last said of an account's balances: of each kind, the newest first.
+    /// An account's balances, as the bank last gave them: of each kind, the newest first.
     pub async fn balances(&self, account: AccountKey) -> Result<Vec<CopiedBalance>, CopyError> {
         let rows = sqlx::query(
             "SELECT slot, at, read, current, details FROM balance WHERE account = ? AND current = 1 ORDER BY slot",

@@ -92,8 +92,8 @@ impl Row {
         })
     }
 
-    /// What the bank takes for `entryReferenceFrom`. The standard gives card transactions no
-    /// reference of that name; their id is what there is.
+    /// Reference that the bank takes for `entryReferenceFrom`. The standard gives card transactions
+    /// no reference of that name; their id is what there is.
     pub(super) fn delta_reference(&self) -> Option<&str> {
         self.reference.as_deref().or(self.id.as_deref())
     }
@@ -109,7 +109,7 @@ impl Row {
         digester.of("content", &[&self.details])
     }
 
-    /// By what it may be known again when the bank says something else of it: the bank's reference,
+    /// Name by which it may be known again when the bank changes it: the bank's reference,
     /// else its id, else amount and days.
     pub(super) fn name(&self, digester: &Digester) -> Digest {
         match (&self.reference, &self.id) {
@@ -131,7 +131,7 @@ impl Row {
         }
     }
 
-    /// By what a pending entry and the booked one that it becomes know each other, the surest
+    /// Keys that a pending entry shares with the booked one that it becomes, the surest
     /// first; whether it is sure.
     pub(super) fn keys(&self, digester: &Digester) -> Vec<(Digest, bool)> {
         let mut keys = Vec::new();

@@ -135,7 +135,7 @@ pub(crate) struct MockConsent {
     pub(crate) status: ConsentStatus,
     /// The requested access.
     pub(crate) wanted: serde_json::Value,
-    /// Where the customer is sent afterwards, and where if she refuses.
+    /// Return addresses of the customer: after her approval, and after a refusal.
     pub(crate) way_back: [Option<String>; 2],
 }
 
@@ -216,7 +216,7 @@ impl MockBank {
         self.builder().build().expect("a handle for a mock bank")
     }
 
-    /// What a handle for it is made of, so that a test can give it limits, retries, a breaker or a
+    /// Builder of a handle for it, so that a test can give it limits, retries, a breaker or a
     /// clock.
     ///
     /// # Panics

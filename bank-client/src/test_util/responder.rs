@@ -131,7 +131,7 @@ fn consents(
     }
 }
 
-/// Why account requests are refused, if they are.
+/// Reason for which account requests are refused, if they are.
 fn turned_away(state: &State, request: &Request) -> Option<ResponseTemplate> {
     let id = request
         .headers

@@ -102,7 +102,8 @@ pub(super) enum Command {
     Init(Init),
     /// Lists the banks of the directory, or those that match a search.
     Banks {
-        /// An IBAN, a BIC, or a name, which may be mistyped. Without a match the list is empty, and the exit code 0.
+        /// An IBAN, a BIC, or a name, which may be mistyped. Without a match the list is empty, and
+        /// the exit code 0.
         search: Option<String>,
     },
     /// Connects a bank: requests a consent, which the customer approves at the bank.

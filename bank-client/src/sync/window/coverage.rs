@@ -67,8 +67,8 @@ impl Window<'_> {
             .checked_add_days(Days::new(MAX_VALUE_DATE_DAYS))
             .unwrap_or(from);
         let is_cut = sqlx::query(
-            // A list of these days had an entry with a value date alone if a shorter one did, or if the
-            // value date is well within them.
+            // A list of these days had an entry with a value date alone if a shorter one did, or if
+            // the value date is well within them.
             "SELECT 1 FROM entry WHERE account = ?1 AND booked = 1 AND day >= ?2 AND day < ?3 \
              AND generation < ?4 AND (dated = ?5 OR (dated = ?6 AND (day >= ?7 OR listed_from >= ?2))) \
              LIMIT 1",

@@ -43,7 +43,7 @@ pub(super) enum ListScope {
     Delta,
 }
 
-/// When a walk takes place.
+/// Time of a walk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     /// Seconds since 1970.
@@ -51,7 +51,7 @@ pub(super) struct Moment {
     pub(super) today: NaiveDate,
 }
 
-/// How far the pending entries are known at the end of a walk.
+/// Knowledge of the pending entries at the end of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PendingCoverage {
     /// As far as the walk listed them.

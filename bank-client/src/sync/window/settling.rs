@@ -38,7 +38,7 @@ impl StoredEntry {
     }
 }
 
-/// How provisional entries are settled.
+/// Rule by which provisional entries are settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ProvisionalRule {
     /// Requests a longer list if that can decide.
