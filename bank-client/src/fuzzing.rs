@@ -52,7 +52,7 @@ use crate::authorisations::{NextStep, approach};
 use crate::consents::StatusAnswer;
 use crate::decode::{ValidateResponse, decode as decode_response};
 use crate::error::{Error, ErrorKind};
-use crate::probe;
+use crate::probe::answer as probe_response;
 use crate::retries::retry_after;
 use crate::revocation::Revocation;
 use crate::transport::is_json;
@@ -131,9 +131,18 @@ pub fn head(data: &[u8]) {
     }
 }
 
-/// What a server sends to a probe after the handshake, in two pieces.
+/// The bytes that a server sends to a probe after the handshake, in two pieces.
 pub fn probe_answer(data: &[u8]) {
-    probe::fuzz_answer(data);
+    let (half, _) = data.split_at(data.len() / 2);
+    let _ = probe_response::is_whole(half);
+    if let Ok(read) = probe_response::read(data)
+        && let probe_response::Attitude::Declines(reasons) = read.attitude
+    {
+        for reason in reasons {
+            let text = reason.text.unwrap_or_default();
+            assert!(!text.chars().any(char::is_control), "{text:?}");
+        }
+    }
 }
 
 /// A server's certificates, and what it staples to its own: each behind its length in two bytes,

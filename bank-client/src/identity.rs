@@ -36,7 +36,6 @@
 //! ```
 
 use std::collections::HashMap;
-use std::fmt;
 
 use shared_types::xs2a::account::{AccountDetails, AccountReference, ReferenceMatch};
 use shared_types::xs2a::card_account::CardAccountDetails;
@@ -139,12 +138,8 @@ impl Identity {
     }
 }
 
-/// It is account data.
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").finish_non_exhaustive()
-    }
-}
+// It is account data.
+partial_debug!(Identity {});
 
 /// For each account of a new list, which of the known ones it is: its place among them. Each is at
 /// most one, and the rules are those of the [module](self).

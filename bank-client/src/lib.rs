@@ -207,6 +207,19 @@
 
 #![forbid(unsafe_code)]
 
+/// Implements `Debug` by the named fields: the others are account data, secrets or too long.
+macro_rules! partial_debug {
+    ($type:ident { $($field:ident),* }) => {
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($type))
+                    $(.field(stringify!($field), &self.$field))*
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
 mod accounts;
 mod address;
 pub mod aggregator;

@@ -258,18 +258,6 @@ impl<T> Default for EntryPage<T> {
 }
 
 impl<T> EntryPage<T> {
-    /// A page with both lists.
-    #[cfg(test)]
-    pub(crate) fn listing(pending: Vec<T>, booked: Vec<T>) -> Self {
-        Self {
-            pending,
-            booked,
-            lists_booked: true,
-            lists_pending: true,
-            ..Self::default()
-        }
-    }
-
     /// The page that has what was asked for.
     ///
     /// The standard wants `booked` wherever booked ones were asked for. A later page without it has

@@ -5,7 +5,6 @@
 //! after it) and dates is validated by their types during decoding.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -483,12 +482,8 @@ fn currencies<T: Account>(accounts: &[T]) -> HashMap<String, Currency> {
         .collect()
 }
 
-/// `Debug` does not show account data.
-impl fmt::Debug for AccountFacts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccountFacts").finish_non_exhaustive()
-    }
-}
+// `Debug` does not show account data.
+partial_debug!(AccountFacts {});
 
 #[cfg(test)]
 mod tests {

@@ -41,6 +41,16 @@ impl Runtime {
     }
 }
 
+/// Methods of the asynchronous handle, each waiting for its outcome or iterating over its stream.
+macro_rules! blocking {
+    ($inner:ident.$call:ident: $($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(&self, $($argument: $type),*) -> $result {
+            self.runtime.$call(self.$inner.$name($($argument),*))
+        }
+    )*};
+}
+
 impl Bank {
     /// The name by which errors call the bank.
     #[must_use]
@@ -78,19 +88,14 @@ impl Bank {
             .block_on(self.bank.ask_for_consent(consent, psu, options))
     }
 
-    /// Reads a consent.
-    pub fn consent(&self, id: &str) -> Result<Response<ConsentInformation>, Error> {
-        self.runtime.block_on(self.bank.consent(id))
-    }
-
-    /// Reads where a consent stands.
-    pub fn consent_status(&self, id: &str) -> Result<ConsentStatus, Error> {
-        self.runtime.block_on(self.bank.consent_status(id))
-    }
-
-    /// Ends a consent.
-    pub fn delete_consent(&self, id: &str) -> Result<(), Error> {
-        self.runtime.block_on(self.bank.delete_consent(id))
+    blocking! {
+        bank.block_on:
+        /// Reads a consent.
+        fn consent(id: &str) -> Result<Response<ConsentInformation>, Error>;
+        /// Reads where a consent stands.
+        fn consent_status(id: &str) -> Result<ConsentStatus, Error>;
+        /// Ends a consent.
+        fn delete_consent(id: &str) -> Result<(), Error>;
     }
 }
 
@@ -104,83 +109,37 @@ impl AccountInformation {
         }
     }
 
-    /// The payment accounts.
-    pub fn accounts(&self, with_balance: bool) -> Result<Response<Vec<AccountDetails>>, Error> {
-        self.runtime.block_on(self.accounts.accounts(with_balance))
-    }
-
-    /// One payment account.
-    pub fn account(&self, id: &str, with_balance: bool) -> Result<Response<AccountDetails>, Error> {
-        self.runtime
-            .block_on(self.accounts.account(id, with_balance))
-    }
-
-    /// The balances of a payment account.
-    pub fn balances(&self, id: &str) -> Result<Response<AccountBalances>, Error> {
-        self.runtime.block_on(self.accounts.balances(id))
-    }
-
-    /// All transactions of a payment account, page by page as they are asked for.
-    pub fn transactions(
-        &self,
-        id: &str,
-        filter: &TransactionFilter,
-    ) -> Items<Result<Entry<Transaction>, Error>> {
-        self.runtime.entries(self.accounts.transactions(id, filter))
-    }
-
-    /// The standing orders of a payment account.
-    pub fn standing_orders(&self, id: &str) -> Items<Result<Transaction, Error>> {
-        self.runtime.entries(self.accounts.standing_orders(id))
-    }
-
-    /// One transaction.
-    pub fn transaction(
-        &self,
-        id: &str,
-        transaction_id: &str,
-    ) -> Result<Response<Transaction>, Error> {
-        self.runtime
-            .block_on(self.accounts.transaction(id, transaction_id))
-    }
-
-    /// The card accounts.
-    pub fn card_accounts(
-        &self,
-        with_balance: bool,
-    ) -> Result<Response<Vec<CardAccountDetails>>, Error> {
-        self.runtime
-            .block_on(self.accounts.card_accounts(with_balance))
-    }
-
-    /// One card account.
-    pub fn card_account(
-        &self,
-        id: &str,
-        with_balance: bool,
-    ) -> Result<Response<CardAccountDetails>, Error> {
-        self.runtime
-            .block_on(self.accounts.card_account(id, with_balance))
-    }
-
-    /// The balances of a card account.
-    pub fn card_balances(&self, id: &str) -> Result<Response<CardAccountBalances>, Error> {
-        self.runtime.block_on(self.accounts.card_balances(id))
-    }
-
     /// Sign of a card account's debits, as the last answer said that did.
     #[must_use]
     pub fn debit_accounting(&self, id: &str) -> Option<bool> {
         self.accounts.debit_accounting(id)
     }
 
-    /// All transactions of a card account.
-    pub fn card_transactions(
-        &self,
-        id: &str,
-        filter: &TransactionFilter,
-    ) -> Items<Result<Entry<CardTransaction>, Error>> {
-        self.runtime
-            .entries(self.accounts.card_transactions(id, filter))
+    blocking! {
+        accounts.block_on:
+        /// The payment accounts.
+        fn accounts(with_balance: bool) -> Result<Response<Vec<AccountDetails>>, Error>;
+        /// One payment account.
+        fn account(id: &str, with_balance: bool) -> Result<Response<AccountDetails>, Error>;
+        /// The balances of a payment account.
+        fn balances(id: &str) -> Result<Response<AccountBalances>, Error>;
+        /// One transaction.
+        fn transaction(id: &str, transaction_id: &str) -> Result<Response<Transaction>, Error>;
+        /// The card accounts.
+        fn card_accounts(with_balance: bool) -> Result<Response<Vec<CardAccountDetails>>, Error>;
+        /// One card account.
+        fn card_account(id: &str, with_balance: bool) -> Result<Response<CardAccountDetails>, Error>;
+        /// The balances of a card account.
+        fn card_balances(id: &str) -> Result<Response<CardAccountBalances>, Error>;
+    }
+
+    blocking! {
+        accounts.entries:
+        /// All transactions of a payment account, page by page as they are asked for.
+        fn transactions(id: &str, filter: &TransactionFilter) -> Items<Result<Entry<Transaction>, Error>>;
+        /// The standing orders of a payment account.
+        fn standing_orders(id: &str) -> Items<Result<Transaction, Error>>;
+        /// All transactions of a card account.
+        fn card_transactions(id: &str, filter: &TransactionFilter) -> Items<Result<Entry<CardTransaction>, Error>>;
     }
 }

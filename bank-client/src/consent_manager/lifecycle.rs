@@ -88,25 +88,6 @@ pub(super) enum Event {
     Disconnected,
 }
 
-impl Event {
-    /// All of them.
-    #[cfg(test)]
-    const ALL: [Self; 12] = [
-        Self::Intended,
-        Self::Asked,
-        Self::NotAsked,
-        Self::Approved,
-        Self::Refused,
-        Self::Lapsed,
-        Self::Ended(EndReason::Expired),
-        Self::Ended(EndReason::RevokedByCustomer),
-        Self::Ended(EndReason::Replaced),
-        Self::Ended(EndReason::Gone),
-        Self::Restored,
-        Self::Disconnected,
-    ];
-}
-
 impl Lifecycle {
     /// Before the first consent is asked for.
     pub(super) const fn new() -> Self {
@@ -198,6 +179,21 @@ pub(super) const fn of_next(status: ConsentStatus, seen: bool) -> Option<Event> 
 mod tests {
     use super::*;
 
+    const EVENTS: [Event; 12] = [
+        Event::Intended,
+        Event::Asked,
+        Event::NotAsked,
+        Event::Approved,
+        Event::Refused,
+        Event::Lapsed,
+        Event::Ended(EndReason::Expired),
+        Event::Ended(EndReason::RevokedByCustomer),
+        Event::Ended(EndReason::Replaced),
+        Event::Ended(EndReason::Gone),
+        Event::Restored,
+        Event::Disconnected,
+    ];
+
     fn shown(lifecycle: Lifecycle) -> String {
         let current = match lifecycle.current {
             Current::None => "none",
@@ -239,7 +235,7 @@ mod tests {
     ];
 
     /// What becomes of the consent that is asked for. Rows: `NEXT`. Columns: the first six of
-    /// `Event::ALL`. `approved` stands for the switch.
+    /// `EVENTS`. `approved` stands for the switch.
     #[test]
     fn what_is_asked_for_meets_every_event() {
         let table = "
@@ -261,7 +257,7 @@ mod tests {
                     .map(|(a, b)| (a.to_owned(), b.to_owned()))
                     .unwrap();
                 assert_eq!(theirs, cells[0]);
-                for (cell, event) in cells[1..].iter().zip(Event::ALL) {
+                for (cell, event) in cells[1..].iter().zip(EVENTS) {
                     let expected = match *cell {
                         _ if current == Current::Leaving => None,
                         "." => None,
@@ -279,7 +275,7 @@ mod tests {
     }
 
     /// What becomes of the consent under which is read. Rows: `CURRENT`. Columns: the last six of
-    /// `Event::ALL`.
+    /// `EVENTS`.
     #[test]
     fn what_is_read_under_meets_every_event() {
         let table = "
@@ -299,7 +295,7 @@ mod tests {
                 let lifecycle = Lifecycle { current, next };
                 let theirs = shown(lifecycle).split_once('/').unwrap().1.to_owned();
                 assert!(shown(lifecycle).starts_with(cells[0]));
-                for (cell, event) in cells[1..].iter().zip(&Event::ALL[6..]) {
+                for (cell, event) in cells[1..].iter().zip(&EVENTS[6..]) {
                     let expected = (*cell != ".").then(|| format!("{cell}/{theirs}"));
                     assert_eq!(
                         lifecycle.after(*event).map(shown),

@@ -162,15 +162,8 @@ impl Approval {
     }
 }
 
-/// Ids at the bank and addresses that lead to the approval stay out of logs.
-impl fmt::Debug for Approval {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Approval")
-            .field("connection", &self.connection)
-            .field("bank", &self.bank)
-            .finish_non_exhaustive()
-    }
-}
+// Ids at the bank and addresses that lead to the approval stay out of logs.
+partial_debug!(Approval { connection, bank });
 
 /// A connection, as lists show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -194,16 +187,8 @@ pub struct ConnectionSummary {
     pub unattended: Option<UnattendedReads>,
 }
 
-/// Ids at the bank stay out of logs.
-impl fmt::Debug for ConnectionSummary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionSummary")
-            .field("id", &self.id)
-            .field("bank", &self.bank)
-            .field("status", &self.status)
-            .finish_non_exhaustive()
-    }
-}
+// Ids at the bank stay out of logs.
+partial_debug!(ConnectionSummary { id, bank, status });
 
 /// Reads with no customer present under one consent: each is a run over all accounts. Reads of a
 /// customer who is present are not counted.

@@ -6,18 +6,18 @@ use shared_types::xs2a::message::{MessageCode, TppMessage, TppMessages};
 
 /// HTTP response of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Bytes received, head and body.
-    pub(super) size: usize,
+    pub(crate) size: usize,
     /// Whether all of it arrived.
-    pub(super) whole: bool,
-    pub(super) attitude: Attitude,
+    pub(crate) whole: bool,
+    pub(crate) attitude: Attitude,
 }
 
 /// The server's reaction to our identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Attitude {
+pub(crate) enum Attitude {
     /// It serves us. Whatever it finds fault with is in the request.
     Serves,
     /// It does not want us, for these reasons.
@@ -39,7 +39,7 @@ pub struct Reason {
 
 /// Reason for which there is no HTTP response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// The head is not whole.
     Incomplete,
     /// It is no HTTP/1.1.
@@ -47,7 +47,7 @@ pub(super) enum NoAnswer {
 }
 
 /// Whether nothing more is to be expected.
-pub(super) fn is_whole(received: &[u8]) -> bool {
+pub(crate) fn is_whole(received: &[u8]) -> bool {
     match read(received) {
         Ok(answer) => answer.whole,
         Err(NoAnswer::NotHttp) => true,
@@ -56,7 +56,7 @@ pub(super) fn is_whole(received: &[u8]) -> bool {
 }
 
 /// Reads what was received.
-pub(super) fn read(received: &[u8]) -> Result<Answer, NoAnswer> {
+pub(crate) fn read(received: &[u8]) -> Result<Answer, NoAnswer> {
     let mut rest = received;
     let head = loop {
         let (head, after) = split_head(rest)?;

@@ -24,7 +24,7 @@
 //! ```
 
 mod alert;
-mod answer;
+pub(crate) mod answer;
 mod conversation;
 mod observations;
 mod recorder;
@@ -296,20 +296,4 @@ fn config(recorder: &Arc<Recorder>) -> Result<ClientConfig, rustls::Error> {
     // Every step is to be seen.
     config.resumption = Resumption::disabled();
     Ok(config)
-}
-
-/// For fuzzing: what arrives in two pieces is read as what arrives in one, and what is shown of it
-/// is plain text.
-#[cfg(any(fuzzing, test))]
-pub(crate) fn fuzz_answer(data: &[u8]) {
-    let (half, _) = data.split_at(data.len() / 2);
-    let _ = answer::is_whole(half);
-    if let Ok(read) = answer::read(data)
-        && let answer::Attitude::Declines(reasons) = read.attitude
-    {
-        for reason in reasons {
-            let text = reason.text.unwrap_or_default();
-            assert!(!text.chars().any(char::is_control), "{text:?}");
-        }
-    }
 }

@@ -122,10 +122,16 @@ impl Report {
             access_granted(seen, &verdict),
             encrypted_exchange(seen),
         ];
+        let steps = StepName::ALL.into_iter().zip(steps);
+        let steps = steps.map(|(name, (outcome, facts))| Step {
+            name,
+            outcome,
+            facts,
+        });
         Self {
             url,
             at: seen.at,
-            steps: steps.into(),
+            steps: steps.collect(),
             sentence: verdict.to_string(),
             granted: verdict.is_granted(),
             verdict,
@@ -133,7 +139,7 @@ impl Report {
     }
 }
 
-fn client_connects(seen: &Observations) -> Step {
+fn client_connects(seen: &Observations) -> (Outcome, Vec<Fact>) {
     let mut facts = Vec::new();
     let outcome = match (&seen.end, seen.address) {
         (_, Some(address)) => {
@@ -150,10 +156,10 @@ fn client_connects(seen: &Observations) -> Step {
             Outcome::Failed
         }
     };
-    step(StepName::ClientConnects, outcome, facts)
+    (outcome, facts)
 }
 
-fn server_presents(seen: &Observations) -> Step {
+fn server_presents(seen: &Observations) -> (Outcome, Vec<Fact>) {
     let agreed = &seen.agreed;
     let named = [
         ("protocol version", &agreed.version),
@@ -174,10 +180,10 @@ fn server_presents(seen: &Observations) -> Step {
     } else {
         Outcome::Passed
     };
-    step(StepName::ServerPresents, outcome, facts)
+    (outcome, facts)
 }
 
-fn client_verifies(seen: &Observations, verdict: &Verdict) -> Step {
+fn client_verifies(seen: &Observations, verdict: &Verdict) -> (Outcome, Vec<Fact>) {
     let mut facts = Vec::new();
     let outcome = if seen.chain.is_empty() {
         Outcome::NotReached
@@ -196,10 +202,10 @@ fn client_verifies(seen: &Observations, verdict: &Verdict) -> Step {
         }
         Outcome::Failed
     };
-    step(StepName::ClientVerifies, outcome, facts)
+    (outcome, facts)
 }
 
-fn client_presents(seen: &Observations) -> Step {
+fn client_presents(seen: &Observations) -> (Outcome, Vec<Fact>) {
     let mut facts = Vec::new();
     if let Some(asked) = &seen.asked {
         facts.push(Fact::new("certificate asked for", "yes"));
@@ -225,10 +231,10 @@ fn client_presents(seen: &Observations) -> Step {
         }
         _ => Outcome::NotReached,
     };
-    step(StepName::ClientPresents, outcome, facts)
+    (outcome, facts)
 }
 
-fn server_verifies(seen: &Observations, verdict: &Verdict) -> Step {
+fn server_verifies(seen: &Observations, verdict: &Verdict) -> (Outcome, Vec<Fact>) {
     let mut facts = Vec::new();
     let asked = seen.verified() && seen.asked.is_some();
     let outcome = match verdict {
@@ -250,14 +256,14 @@ fn server_verifies(seen: &Observations, verdict: &Verdict) -> Step {
             Outcome::Unknown
         }
     };
-    step(StepName::ServerVerifies, outcome, facts)
+    (outcome, facts)
 }
 
-fn access_granted(seen: &Observations, verdict: &Verdict) -> Step {
+fn access_granted(seen: &Observations, verdict: &Verdict) -> (Outcome, Vec<Fact>) {
     let mut facts = Vec::new();
     let failed = match (&seen.end, verdict) {
         (_, Verdict::TheyRefusedOverHttp { .. } | Verdict::TheyRefused { .. }) => {
-            return step(StepName::AccessGranted, Outcome::NotReached, facts);
+            return (Outcome::NotReached, facts);
         }
         (End::Answered(answer), _) => {
             facts.extend(answered(answer));
@@ -277,17 +283,17 @@ fn access_granted(seen: &Observations, verdict: &Verdict) -> Step {
             facts.extend(end(seen));
             true
         }
-        _ => return step(StepName::AccessGranted, Outcome::NotReached, facts),
+        _ => return (Outcome::NotReached, facts),
     };
     let outcome = if failed {
         Outcome::Failed
     } else {
         Outcome::Passed
     };
-    step(StepName::AccessGranted, outcome, facts)
+    (outcome, facts)
 }
 
-fn encrypted_exchange(seen: &Observations) -> Step {
+fn encrypted_exchange(seen: &Observations) -> (Outcome, Vec<Fact>) {
     let mut facts = Vec::new();
     let outcome = match &seen.end {
         End::Answered(answer) if answer.attitude == Attitude::Serves => {
@@ -303,7 +309,7 @@ fn encrypted_exchange(seen: &Observations) -> Step {
         }
         _ => Outcome::NotReached,
     };
-    step(StepName::EncryptedExchange, outcome, facts)
+    (outcome, facts)
 }
 
 fn answered(answer: &Answer) -> Vec<Fact> {
@@ -353,12 +359,4 @@ fn end(seen: &Observations) -> Option<Fact> {
 fn time_limit(seen: &Observations, stage: Stage) -> Fact {
     let seconds = seen.limits.of(stage).as_secs_f32();
     Fact::new("cause", format!("not done within {seconds} s"))
-}
-
-fn step(name: StepName, outcome: Outcome, facts: Vec<Fact>) -> Step {
-    Step {
-        name,
-        outcome,
-        facts,
-    }
 }

@@ -1,6 +1,5 @@
 //! Sealed access and refresh tokens.
 
-use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -50,14 +49,7 @@ pub struct Token {
     pub expires: Option<DateTime<Utc>>,
 }
 
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("name", &self.name)
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
-    }
-}
+partial_debug!(Token { name, expires });
 
 impl Token {
     /// Whether it has ended by then.

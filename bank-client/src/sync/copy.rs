@@ -58,7 +58,7 @@ pub struct LocalCopy {
     /// One lock file for each connection, locked while it is synchronised.
     runs: Arc<Path>,
     #[cfg(test)]
-    pub(super) crash: Arc<CrashPoint>,
+    pub(super) crash: Arc<super::tests::CrashPoint>,
 }
 
 /// A transaction that writes.
@@ -66,7 +66,7 @@ pub(super) struct WriteTransaction {
     sql: Transaction<'static, Sqlite>,
     _turn: OwnedMutexGuard<()>,
     #[cfg(test)]
-    crash: Arc<CrashPoint>,
+    crash: Arc<super::tests::CrashPoint>,
 }
 
 impl WriteTransaction {
@@ -77,43 +77,6 @@ impl WriteTransaction {
         #[cfg(test)]
         self.crash.pass().await;
         Ok(())
-    }
-}
-
-/// The point at which a test kills the program that writes: before or after one of its commits.
-#[cfg(test)]
-pub(super) struct CrashPoint {
-    /// Points that are passed before it.
-    left: std::sync::atomic::AtomicU64,
-    reached: tokio::sync::Notify,
-}
-
-#[cfg(test)]
-impl Default for CrashPoint {
-    fn default() -> Self {
-        Self {
-            left: u64::MAX.into(),
-            reached: tokio::sync::Notify::new(),
-        }
-    }
-}
-
-#[cfg(test)]
-impl CrashPoint {
-    pub(super) fn set(&self, points: u64) {
-        self.left
-            .store(points, std::sync::atomic::Ordering::Relaxed);
-    }
-
-    pub(super) async fn reached(&self) {
-        self.reached.notified().await;
-    }
-
-    async fn pass(&self) {
-        if self.left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 0 {
-            self.reached.notify_one();
-            std::future::pending::<()>().await;
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Synchronisation rules against a bank that changes its data, with any page size and crashes.
 
+mod crash_point;
 mod gaps;
 #[cfg(feature = "test-util")]
 mod histories;
@@ -24,6 +25,7 @@ use shared_types::xs2a::transaction::{BookingStatus, Transaction};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+pub(crate) use self::crash_point::CrashPoint;
 use super::account::TransactionSource;
 use super::plan::{AccountSyncState, Finding, next_way, plan};
 use super::row::{Digester, Row};
@@ -275,7 +277,7 @@ impl TransactionSource for Bank {
                         lists_pending: only_pending
                             || matches!(model.tells, Tells::Lists | Tells::NoPendingUnknown)
                             || !pending.is_empty(),
-                        ..EntryPage::listing(pending, rows(true))
+                        ..listing(pending, rows(true))
                     })
                 })
                 .collect();
@@ -287,7 +289,7 @@ impl TransactionSource for Bank {
                         left_out: model.left_out,
                         lists_pending: model.tells == Tells::Lists
                             || filter.booking_status == BookingStatus::Pending,
-                        ..EntryPage::listing(Vec::new(), Vec::new())
+                        ..listing(Vec::new(), Vec::new())
                     }
                 }));
             }
@@ -423,5 +425,16 @@ fn named(id: &str, cents: i64) -> Transaction {
         entry_reference: Some(Text::cut(id)),
         transaction_id: Some(Text::cut(id)),
         ..payment(cents, "Shop")
+    }
+}
+
+/// A page with both lists.
+fn listing<T>(pending: Vec<T>, booked: Vec<T>) -> EntryPage<T> {
+    EntryPage {
+        pending,
+        booked,
+        lists_booked: true,
+        lists_pending: true,
+        ..EntryPage::default()
     }
 }

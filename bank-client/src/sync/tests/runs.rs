@@ -265,7 +265,7 @@ async fn of_two_runs_the_later_one_goes_on() {
         today: day(TODAY),
     };
     let scope = ListScope::Period { from: day(0) };
-    let page = EntryPage::listing(Vec::new(), vec![Row::payment(named("E1", 1)).unwrap()]);
+    let page = listing(Vec::new(), vec![Row::payment(named("E1", 1)).unwrap()]);
     let mut first = Window::begin(&scene.copy, 1, scope, moment, false)
         .await
         .unwrap();
@@ -335,7 +335,7 @@ async fn others_write_between_the_pieces_of_a_long_page() {
         today: day(TODAY),
     };
     let rows = (0..1200).map(|number| Row::payment(named(&format!("E{number}"), 1)).unwrap());
-    let page = EntryPage::listing(Vec::new(), rows.collect());
+    let page = listing(Vec::new(), rows.collect());
     let mut window = Window::begin(
         &scene.copy,
         1,
