@@ -17,7 +17,7 @@ use crate::domain::{MethodId, PsuId};
 use crate::http::resource;
 use crate::sca::{ScaError, Subject};
 use crate::store::credentials::CredentialsVersion;
-use crate::store::sessions::Level;
+use crate::store::sessions::SessionScope;
 
 /// Names of fields of the forms.
 const CODE: &str = "code";
@@ -85,13 +85,13 @@ impl LogIn {
     }
 
     /// Level of the session.
-    fn level(&self) -> Level {
+    fn scope(&self) -> SessionScope {
         match self.to.authorisation() {
-            Some(id) => Level::Authorisation {
+            Some(id) => SessionScope::Authorisation {
                 id: id.to_owned(),
                 method: self.method().to_string(),
             },
-            None => Level::Full,
+            None => SessionScope::Full,
         }
     }
 

@@ -27,7 +27,7 @@ use crate::domain::PsuId;
 use crate::sca::{Proof, Source, Subject};
 use crate::store::StoreError;
 use crate::store::credentials::CredentialsVersion;
-use crate::store::sessions::{Level, NewSession, Session};
+use crate::store::sessions::{NewSession, Session, SessionScope};
 
 /// Request of a browser: shared state, session, device and address.
 pub(super) struct Visit {
@@ -101,7 +101,7 @@ impl Visit {
     /// Customer who is fully logged in.
     pub(super) fn customer(&self) -> Option<&PsuId> {
         self.session()
-            .filter(|session| session.level == Level::Full)
+            .filter(|session| session.scope == SessionScope::Full)
             .map(|session| &session.psu)
     }
 
@@ -141,16 +141,16 @@ impl Visit {
     pub(super) async fn begin(
         &self,
         psu: &PsuId,
-        level: Level,
+        scope: SessionScope,
         credentials: CredentialsVersion,
     ) -> Result<bool, StoreError> {
         let state = &self.state;
         let (digest, token) = token(state.randomness.as_ref());
-        let is_full = level == Level::Full;
+        let is_full = scope == SessionScope::Full;
         let begun = state.sessions.begin(NewSession {
             digest: &digest,
             psu,
-            level,
+            scope,
             credentials,
             instead_of: Some(&self.digest),
             now: state.calendar.now(),
@@ -320,15 +320,15 @@ impl Answering {
     /// The visitor, if the session is for that authorisation, or for all pages.
     pub(super) fn of(visit: &Rc<Visit>, authorisation: &str) -> Option<Self> {
         let session = visit.session()?;
-        let proof = match &session.level {
-            Level::Full => None,
-            Level::Authorisation { id, method } if id == authorisation => {
+        let proof = match &session.scope {
+            SessionScope::Full => None,
+            SessionScope::Authorisation { id, method } if id == authorisation => {
                 let subject = Subject::authorisation(id);
                 let method = method.parse().ok()?;
                 let (psu, begun) = (&session.psu, session.begun);
                 Some(Proof::of_session(psu, subject, method, begun))
             }
-            Level::Authorisation { .. } => return None,
+            SessionScope::Authorisation { .. } => return None,
         };
         Some(Self {
             visit: Rc::clone(visit),
@@ -347,7 +347,7 @@ impl FromRequest for Customer {
         let customer = Visit::of_request(request).and_then(|visit| {
             let session = visit
                 .session()
-                .filter(|session| session.level == Level::Full)
+                .filter(|session| session.scope == SessionScope::Full)
                 .ok_or_else(|| not_logged_in(request))?;
             Ok(Self {
                 psu: session.psu.clone(),

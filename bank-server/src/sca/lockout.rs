@@ -32,16 +32,17 @@ use crate::store::{AdvisoryLock, Database, StoreError, WriteTransaction};
 /// Failures in a row after which the next attempt waits.
 const FREE: i64 = 5;
 
-/// Failures of all strangers through one TPP, or of one network, in an hour.
+/// Failures of unknown customers through one TPP, or of one network, in an hour.
 const STRANGERS: i64 = 50;
 
-/// How long it takes until one of them is forgotten.
+/// Time after which one of them is forgotten.
 const DECAY: TimeDelta = TimeDelta::seconds(3600 / STRANGERS);
 
-/// After that long without an attempt, all is forgotten. A time that is farther ahead than this is not believed.
+/// Time without an attempt after which all failures are forgotten. A stored time that is farther
+/// ahead than this is ignored.
 const MEMORY: TimeDelta = TimeDelta::hours(24);
 
-/// Counts the failures of one kind of secret.
+/// Failure counter for one kind of secret.
 pub(super) struct Lockout {
     kind: Kind,
     database: Database,
@@ -50,7 +51,7 @@ pub(super) struct Lockout {
     turns: KeyedLocks,
 }
 
-/// What is guessed at.
+/// Kind of secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Password,
@@ -75,7 +76,7 @@ pub(super) struct Attempt<'a> {
     counted: Vec<Counted>,
 }
 
-/// Where an attempt counts, and what stood there before.
+/// Bucket that an attempt counts in, and its state before.
 struct Counted {
     bucket: String,
     measure: Measure,
@@ -83,27 +84,28 @@ struct Counted {
     before: Tally,
 }
 
-/// Failures that are remembered, and the time of the last of them.
+/// Number of failures, and the time of the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tally {
     failed: i64,
     last: DateTime<Utc>,
 }
 
-/// How failures are counted.
+/// Method of counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Measure {
-    /// Failures in a row: each further one has to wait longer.
+    /// Failures in a row: each further attempt waits longer.
     InARow,
-    /// So many failures in a time; they are forgotten one by one.
+    /// Failures over time: they are forgotten one by one.
     OverTime,
 }
 
 impl Tally {
-    /// What is left of it at that time.
+    /// The failures that are left at that time.
     ///
-    /// The clock that wrote it may have been ahead: then the last failure counts as one of now, so that no wait is longer
-    /// than its own length. Where that clock was ahead by more than a day, counting starts anew.
+    /// A clock that was ahead may have written them: then the last failure counts as one of now, so
+    /// that no wait is longer than its own length. If that clock was ahead by more than a day, counting
+    /// starts anew.
     fn at(self, measure: Measure, now: DateTime<Utc>) -> Self {
         let last = self.last.min(now);
         let forgotten = match measure {
@@ -148,7 +150,7 @@ impl Tally {
     }
 }
 
-/// How long after the last of so many failures in a row the next attempt has to wait.
+/// Wait after so many failures in a row.
 fn pause(failed: i64) -> TimeDelta {
     if failed < FREE {
         return TimeDelta::zero();
@@ -168,14 +170,14 @@ impl Lockout {
         }
     }
 
-    /// Waits until no other attempt of that customer from that source is under way: each counts as failed until it has
-    /// succeeded, and right ones at the same time are not to lock each other out.
+    /// Locks out other attempts of that customer from that source: each attempt counts as failed until
+    /// it has succeeded, and parallel right ones would lock each other out.
     pub(super) async fn turn(&self, psu: &PsuId, source: Source<'_>) -> OwnedMutexGuard<()> {
         let own = self.own_bucket(&origin(source), psu);
         self.turns.lock(&own).await
     }
 
-    /// Counts an attempt as a failure, until it is settled. Fails if it has to wait.
+    /// Counts an attempt as a failure until it is settled. Fails while the customer has to wait.
     pub(super) async fn attempt<'a>(
         &self,
         psu: &'a PsuId,
@@ -230,22 +232,44 @@ impl Lockout {
         }
     }
 
-    /// The secret was right: ends the row of failures, and remembers a customer of a TPP.
+    /// Settles a right attempt: ends the row of failures, and records the customer as known to the TPP.
     pub(super) async fn succeeded(&self, attempt: Attempt<'_>) -> Result<(), ScaError> {
-        for one in &attempt.counted {
-            match one.measure {
-                Measure::InARow => {
-                    sqlx::query("DELETE FROM failure WHERE bucket = $1")
-                        .bind(&one.bucket)
-                        .execute(self.database.pool())
-                        .await?;
+        let counted = attempt.counted.into_iter();
+        let buckets = counted.map(|one| (one.bucket, one.measure)).collect();
+        self.settle_in(buckets, attempt.psu, attempt.source).await
+    }
+
+    /// Settles an earlier attempt that was right: ends the row of failures of that customer from that
+    /// source.
+    pub(super) async fn settle(&self, psu: &PsuId, source: Source<'_>) -> Result<(), ScaError> {
+        let buckets = self.buckets(psu, source).await?;
+        self.settle_in(buckets, psu, source).await
+    }
+
+    async fn settle_in(
+        &self,
+        buckets: Vec<(String, Measure)>,
+        psu: &PsuId,
+        source: Source<'_>,
+    ) -> Result<(), ScaError> {
+        for (bucket, measure) in buckets {
+            // Over time, other failures than the attempt's own stay counted.
+            let statement = match measure {
+                Measure::InARow => "DELETE FROM failure WHERE bucket = $1",
+                Measure::OverTime => {
+                    "UPDATE failure SET failed = failed - 1 WHERE bucket = $1 AND failed > 0"
                 }
-                Measure::OverTime => self.take_back(one).await?,
-            }
+            };
+            let settle = sqlx::query(statement).bind(bucket);
+            settle.execute(self.database.pool()).await?;
         }
-        if let Source::Tpp(tpp) = attempt.source {
-            sqlx::query("INSERT INTO acquainted (stamp, since) VALUES ($1, $2) ON CONFLICT (stamp) DO NOTHING")
-                .bind(self.acquaintance(attempt.psu, tpp))
+        if let Source::Tpp(tpp) = source {
+            let known = sqlx::query(
+                "INSERT INTO acquainted (stamp, since) VALUES ($1, $2) \
+                 ON CONFLICT (stamp) DO NOTHING",
+            );
+            known
+                .bind(self.acquaintance(psu, tpp))
                 .bind(self.calendar.now().timestamp())
                 .execute(self.database.pool())
                 .await?;
@@ -253,51 +277,26 @@ impl Lockout {
         Ok(())
     }
 
-    /// The attempt of before was right: ends the row of failures of that customer from that source.
-    pub(super) async fn settle(&self, psu: &PsuId, source: Source<'_>) -> Result<(), ScaError> {
-        let counted = self.buckets(psu, source).await?;
-        let none = Tally {
-            failed: 0,
-            last: self.calendar.now(),
-        };
-        let counted = counted.into_iter().map(|(bucket, measure)| Counted {
-            bucket,
-            measure,
-            stored: None,
-            before: none,
-        });
-        let counted = counted.collect();
-        self.succeeded(Attempt {
-            psu,
-            source,
-            counted,
-        })
-        .await
-    }
-
-    /// Nothing was guessed: all is as it was before the attempt.
+    /// Reverts an attempt that was no guess.
     pub(super) async fn forgive(&self, attempt: Attempt<'_>) -> Result<(), ScaError> {
         for one in &attempt.counted {
-            self.take_back(one).await?;
+            // The time of the failure before counts again, unless others were counted meanwhile.
+            sqlx::query(
+                "UPDATE failure SET failed = failed - 1, \
+                 last = CASE WHEN failed - 1 = $2 THEN $3 ELSE last END \
+                 WHERE bucket = $1 AND failed > 0",
+            )
+            .bind(&one.bucket)
+            .bind(one.before.failed)
+            .bind(one.before.last.timestamp())
+            .execute(self.database.pool())
+            .await?;
         }
         Ok(())
     }
 
-    /// The time of the failure before counts again, unless others were counted meanwhile.
-    async fn take_back(&self, one: &Counted) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE failure SET failed = failed - 1, last = CASE WHEN failed - 1 = $2 THEN $3 ELSE last END \
-             WHERE bucket = $1 AND failed > 0",
-        )
-        .bind(&one.bucket)
-        .bind(one.before.failed)
-        .bind(one.before.last.timestamp())
-        .execute(self.database.pool())
-        .await?;
-        Ok(())
-    }
-
-    /// Where an attempt counts, and how: what is one customer's first, so that no two transactions wait for each other.
+    /// The buckets that an attempt counts in. The customer's own come first, so that no two
+    /// transactions deadlock.
     async fn buckets(
         &self,
         psu: &PsuId,
@@ -352,7 +351,7 @@ fn origin(source: Source<'_>) -> String {
     }
 }
 
-/// The network that an address is in, as far as one customer of a provider goes: 24 bits of IPv4, 56 of IPv6.
+/// The network of an address, as large as a provider gives one customer: 24 bits of IPv4, 56 of IPv6.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8))),

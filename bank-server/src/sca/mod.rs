@@ -25,7 +25,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use self::lockout::{Attempt, Kind, Lockout};
 pub use self::passkeys::{NamedPasskey, Passkeys, PasskeysError};
-use self::password::PasswordTurn;
+use self::password::HashingPermit;
 pub use self::password::{PASSWORD_LENGTH, PasswordError, Passwords};
 pub(crate) use self::phone::LIFETIME as PHONE_LIFETIME;
 pub use self::phone::{Phone, PhoneToken, Phones, PhonesError};
@@ -36,16 +36,16 @@ use crate::store::credentials::{CredentialsVersion, CustomerCredentials};
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Database, StoreError};
 
-/// A second element, by which a customer proves that something of hers is in her hands.
+/// SCA method: a possession element of the customer.
 #[async_trait]
 pub trait Method: Send + Sync {
-    /// Which one it is.
+    /// Its id.
     fn id(&self) -> MethodId;
 
-    /// Whether the customer has it set up.
+    /// Whether the customer has enrolled it.
     async fn is_enrolled(&self, psu: &PsuId) -> Result<bool, ScaError>;
 
-    /// Asks for a proof for that one thing.
+    /// Issues a challenge for that subject.
     async fn challenge(
         &self,
         psu: &PsuId,
@@ -53,7 +53,7 @@ pub trait Method: Send + Sync {
         source: Source<'_>,
     ) -> Result<Challenge, ScaError>;
 
-    /// Checks the answer. One that is right is used up.
+    /// Verifies the answer. A right answer is valid once.
     async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<(), ScaError>;
 }
 
@@ -74,7 +74,7 @@ impl Subject {
         Self(format!("log-in:{session}"))
     }
 
-    /// Something that a customer does in her session, such as adding a passkey.
+    /// An action in a session, such as adding a passkey.
     #[must_use]
     pub fn act(session: &str, what: &str) -> Self {
         Self(format!("act:{session}:{what}"))
@@ -91,14 +91,14 @@ impl Subject {
 pub enum Source<'a> {
     /// A device from which the customer has logged in before, by its id.
     Device(&'a str),
-    /// A browser of which nothing is known but the address it comes from: one network's attempts count together.
+    /// An unknown browser, by its address: attempts from one network count together.
     Browser(IpAddr),
     /// A TPP that passes the customer's credentials on.
     Tpp(&'a OrganisationId),
 }
 
 impl Source<'_> {
-    /// Its kind, as figures and logs have it.
+    /// Its kind, for metrics and logs.
     const fn kind(&self) -> &'static str {
         match self {
             Self::Device(_) => "device",
@@ -125,17 +125,17 @@ pub enum Challenge {
         /// How many.
         digits: u8,
     },
-    /// Something for the browser to sign: the options of `navigator.credentials.get`, as JSON.
+    /// A WebAuthn assertion: the options of `navigator.credentials.get`, as JSON.
     Browser {
         /// The options.
         options: serde_json::Value,
     },
-    /// To look at the bank's app.
+    /// An approval in the bank's app.
     App,
 }
 
-/// The customer has proved, by a second element, that it is she, for one thing. Only [`Sca::prove`] makes one, or makes it
-/// again for the session that it began (`Proof::of_session`).
+/// Proof of strong customer authentication, for one subject. Only [`Sca::prove`] creates one, and
+/// `Proof::of_session` restores it from the session that it began.
 #[derive(Debug, Clone)]
 pub struct Proof {
     psu: PsuId,
@@ -145,7 +145,7 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// The proof with which a session began that is for one thing alone.
+    /// The proof of a session for one authorisation.
     pub(crate) fn of_session(
         psu: &PsuId,
         subject: Subject,
@@ -191,7 +191,7 @@ pub enum ScaError {
     /// Customer or password is wrong; the error does not say which.
     #[error("the customer's credentials are wrong")]
     WrongCredentials,
-    /// They were right, and others have taken their place before they counted.
+    /// The credentials were right, and were replaced before the authentication counted.
     #[error("the customer's credentials have changed; try again")]
     CredentialsChanged,
     /// The answer to a challenge is wrong.
@@ -200,12 +200,12 @@ pub enum ScaError {
         /// Attempts that are left for this challenge.
         attempts_left: u32,
     },
-    /// The code is right, and was used, or belongs to something else that was asked for. It does not count as an attempt.
+    /// The code was used before, or belongs to another subject. It does not count as an attempt.
     #[error(
         "this code was used, or belongs to something else that was asked for; wait for the next one"
     )]
     Taken,
-    /// What was entered is no code at all. It does not count as an attempt.
+    /// The answer does not have the form of a code. It does not count as an attempt.
     #[error("a code has {DIGITS} digits")]
     NotACode,
     /// Too many attempts.
@@ -214,28 +214,28 @@ pub enum ScaError {
         /// When the next attempt is possible.
         until: DateTime<Utc>,
     },
-    /// A code is being asked for on a device that the bank knows, and keeps its place.
+    /// A challenge is open on a known device, which keeps the current codes.
     #[error("a code is being asked for on another device of the customer's, until {until}")]
     AskedElsewhere {
-        /// When another can be asked for.
+        /// When another challenge is possible.
         until: DateTime<Utc>,
     },
     /// The customer does not have this method.
     #[error("the customer does not have this method")]
     NoSuchMethod,
-    /// Nothing was asked, or too long ago, or something else has been asked since.
+    /// No challenge is open for this subject: none was issued, it has expired, or it was replaced.
     #[error("nothing is being asked for this, or no longer; ask again")]
     NoChallenge,
-    /// A password that cannot be taken.
+    /// The password is not acceptable.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// Too many customers are proving who they are.
+    /// Too many passwords wait to be verified.
     #[error("too many customers are logging in at this time; try again")]
     Busy,
-    /// What is kept sealed does not open.
+    /// Sealed data does not open.
     #[error(transparent)]
     Vault(#[from] VaultError),
-    /// The browser's answer could not be made sense of, or the library failed.
+    /// A passkey operation failed.
     #[error(transparent)]
     Passkeys(#[from] PasskeysError),
     /// The database failed.
@@ -263,12 +263,12 @@ struct Inner {
     methods: Vec<Arc<dyn Method>>,
     phones: Phones,
     passkeys: Option<Passkeys>,
-    judged: Family<[(&'static str, &'static str); 3], Counter>,
+    attempts: Family<[(&'static str, &'static str); 3], Counter>,
     calendar: Calendar,
 }
 
 impl Sca {
-    /// The elements kept in that database. Without `passkeys` there is no browser to use them in.
+    /// Authentication on that database; without `passkeys` where the bank has no pages.
     #[must_use]
     pub fn new(
         database: &Database,
@@ -294,25 +294,26 @@ impl Sca {
                 methods,
                 phones,
                 passkeys,
-                judged: Family::default(),
+                attempts: Family::default(),
                 calendar,
             }),
         }
     }
 
-    /// Checks a password. A customer that does not exist costs the same time and gets the same answer.
+    /// Verifies a password. A customer that does not exist costs the same time and gets the same
+    /// error.
     ///
-    /// The attempt is counted before the password is looked at, so that many at once are not more than one after the
-    /// other; a right one forgets those before it.
+    /// The attempt is counted before the password is verified, so that parallel attempts are limited
+    /// like sequential ones; a right password clears the earlier failures.
     ///
-    /// Returns the version of the credentials that the password is of: what is begun with it begins under that version.
+    /// Returns the version of the credentials: what begins with the password is bound to it.
     pub async fn check_password(
         &self,
         psu: &PsuId,
         password: &str,
         source: Source<'_>,
     ) -> Result<CredentialsVersion, ScaError> {
-        let right = self.right_password(psu, password, source).await?;
+        let right = self.verify_password(psu, password, source).await?;
         self.inner
             .password_attempts
             .succeeded(right.attempt)
@@ -320,36 +321,36 @@ impl Sca {
         Ok(right.version)
     }
 
-    /// Checks a password, and leaves the attempt counted as a failure until the log-in has succeeded.
-    async fn right_password<'a>(
+    /// Verifies a password. The attempt counts as a failure until the log-in has succeeded.
+    async fn verify_password<'a>(
         &'a self,
         psu: &'a PsuId,
         password: &str,
         source: Source<'a>,
-    ) -> Result<RightPassword<'a>, ScaError> {
-        let judged = self.judge_password(psu, password, source).await;
-        self.note("password", source, &judged);
+    ) -> Result<VerifiedPassword<'a>, ScaError> {
+        let judged = self.try_password(psu, password, source).await;
+        self.record("password", source, &judged);
         judged
     }
 
-    async fn judge_password<'a>(
+    async fn try_password<'a>(
         &'a self,
         psu: &'a PsuId,
         password: &str,
         source: Source<'a>,
-    ) -> Result<RightPassword<'a>, ScaError> {
+    ) -> Result<VerifiedPassword<'a>, ScaError> {
         if password::is_too_long(password) {
             return Err(ScaError::WrongCredentials);
         }
         let attempts = &self.inner.password_attempts;
         let turn = attempts.turn(psu, source).await;
-        // What waits is not counted, and what is counted is soon settled: right passwords of many customers of one network
-        // or TPP at once are not to lock each other out.
+        // A queued attempt is not counted, and a counted one is settled soon: right passwords of
+        // many customers of one network or TPP do not lock each other out.
         let from_known_device = matches!(source, Source::Device(_));
         let hashing = self.inner.passwords.turn(from_known_device).await?;
         let attempt = attempts.attempt(psu, source).await?;
         match self.is_password(psu, password, hashing.clone()).await {
-            Ok(Some(version)) => Ok(RightPassword {
+            Ok(Some(version)) => Ok(VerifiedPassword {
                 version,
                 attempt,
                 _turn: turn,
@@ -367,7 +368,7 @@ impl Sca {
         &self,
         psu: &PsuId,
         password: &str,
-        hashing: PasswordTurn,
+        hashing: HashingPermit,
     ) -> Result<Option<CredentialsVersion>, ScaError> {
         let known = self.inner.credentials.password(psu).await?;
         let (hash, version) = known.unzip();
@@ -381,11 +382,12 @@ impl Sca {
         Ok(self.inner.credentials.version(psu).await?)
     }
 
-    /// Checks both elements of a log-in as one, password and code, for that one thing. Which of them is wrong is not told,
-    /// nor whether there is such a customer: all is [`ScaError::WrongCredentials`] (Delegated Regulation (EU) 2018/389,
-    /// article 4(3)(a)). Whatever the password is, what is no code is told ([`ScaError::NotACode`]), and that there were too
-    /// many log-ins that failed ([`ScaError::Locked`]): one counts as failed until both elements were right, so that counting
-    /// tells neither.
+    /// Verifies both elements of a log-in, password and code, for that subject. The error does not
+    /// reveal which of them is wrong, nor whether the customer exists: it is always
+    /// [`ScaError::WrongCredentials`] (Delegated Regulation (EU) 2018/389, article 4(3)(a)). Whatever
+    /// the password is, a malformed code fails as [`ScaError::NotACode`], and too many failed log-ins
+    /// as [`ScaError::Locked`]: a log-in counts as failed until both elements are right, so that the
+    /// counter reveals neither.
     ///
     /// Cost: that of a password, and if it is right that of a code.
     pub async fn log_in(
@@ -397,7 +399,7 @@ impl Sca {
         source: Source<'_>,
     ) -> Result<(Proof, CredentialsVersion), ScaError> {
         totp::digits(code)?;
-        let right = self.right_password(psu, password, source).await?;
+        let right = self.verify_password(psu, password, source).await?;
         let asked = self.challenge(psu, MethodId::Totp, subject, source).await;
         asked.map_err(without_element)?;
         let proof = self
@@ -411,9 +413,10 @@ impl Sca {
         Ok((proof, right.version))
     }
 
-    /// Begins a log-in with a passkey: checks the password, and makes the options of `navigator.credentials.get`. Without a
-    /// version the password was wrong. The options are alike then, and no answer to them is right: that is told at the end
-    /// ([`Sca::finish_passkey_log_in`]), as for [`Sca::log_in`].
+    /// Begins a log-in with a passkey: verifies the password, and returns the options of
+    /// `navigator.credentials.get`. If the password was wrong, there is no version, and the options are
+    /// decoys that look the same: the log-in fails at its end ([`Sca::finish_passkey_log_in`]), as
+    /// [`Sca::log_in`] does.
     pub(crate) async fn begin_passkey_log_in(
         &self,
         psu: &PsuId,
@@ -422,7 +425,7 @@ impl Sca {
         source: Source<'_>,
     ) -> Result<(Option<CredentialsVersion>, serde_json::Value), ScaError> {
         let passkeys = self.passkeys().ok_or(ScaError::NoSuchMethod)?;
-        let version = match self.right_password(psu, password, source).await {
+        let version = match self.verify_password(psu, password, source).await {
             Ok(right) => Some(right.version),
             Err(ScaError::WrongCredentials) => None,
             Err(error) => return Err(error),
@@ -433,10 +436,10 @@ impl Sca {
         {
             return Ok((version, options));
         }
-        Ok((version, passkeys.unanswerable(psu).await?))
+        Ok((version, passkeys.decoy(psu).await?))
     }
 
-    /// Ends a log-in with a passkey.
+    /// Finishes a log-in with a passkey.
     pub(crate) async fn finish_passkey_log_in(
         &self,
         psu: &PsuId,
@@ -450,7 +453,7 @@ impl Sca {
         Ok(proof)
     }
 
-    /// The methods that the customer has set up.
+    /// The methods that the customer has enrolled.
     pub async fn methods_of(&self, psu: &PsuId) -> Result<Vec<MethodId>, ScaError> {
         let mut enrolled = Vec::new();
         for method in &self.inner.methods {
@@ -461,7 +464,7 @@ impl Sca {
         Ok(enrolled)
     }
 
-    /// Asks for a proof for that one thing.
+    /// Issues a challenge for that subject.
     pub async fn challenge(
         &self,
         psu: &PsuId,
@@ -476,12 +479,12 @@ impl Sca {
         method.challenge(psu, subject, source).await
     }
 
-    /// Registers its figures: passwords that wait to be checked, and attempts to prove who a customer is.
+    /// Registers the metrics: queued passwords, and authentication attempts.
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register(
             "authentication_attempts",
             "Passwords, codes and other proofs of customers, by whence they came and what became of them",
-            self.inner.judged.clone(),
+            self.inner.attempts.clone(),
         );
         let waiting = self.inner.passwords.waiting().clone();
         registry.register(
@@ -491,10 +494,10 @@ impl Sca {
         );
     }
 
-    /// Checks the answer; one that is right is used up.
+    /// Verifies the answer to a challenge; a right answer is valid once.
     ///
-    /// Codes can be guessed, so wrong ones are counted by whose they are, as wrong passwords are: asking for another code
-    /// gives no more attempts.
+    /// Codes can be guessed. Wrong codes are counted by customer and source, as wrong passwords are:
+    /// another challenge gives no more attempts.
     pub async fn prove(
         &self,
         psu: &PsuId,
@@ -507,7 +510,7 @@ impl Sca {
             MethodId::Totp => self.check_code(psu, subject, answer, source).await,
             _ => self.method(method)?.check(psu, subject, answer).await,
         };
-        self.note(method.as_str(), source, &checked);
+        self.record(method.as_str(), source, &checked);
         checked?;
         Ok(Proof {
             psu: psu.clone(),
@@ -539,8 +542,8 @@ impl Sca {
         checked
     }
 
-    /// Counts what became of an attempt, and logs one that failed: whence it came, and not for whom.
-    fn note<T>(&self, element: &'static str, source: Source<'_>, checked: &Result<T, ScaError>) {
+    /// Counts the outcome of an attempt. Logs a failure with its source, without the customer.
+    fn record<T>(&self, element: &'static str, source: Source<'_>, checked: &Result<T, ScaError>) {
         let outcome = match checked {
             Ok(_) => "right",
             Err(ScaError::WrongCredentials | ScaError::WrongAnswer { .. }) => "wrong",
@@ -552,7 +555,7 @@ impl Sca {
             ("source", source.kind()),
             ("outcome", outcome),
         ];
-        self.inner.judged.get_or_create(&labels).inc();
+        self.inner.attempts.get_or_create(&labels).inc();
         let (kind, from) = (source.kind(), source.origin());
         match outcome {
             "wrong" => tracing::info!(element, source = kind, from, "authentication failed"),
@@ -586,15 +589,15 @@ impl Sca {
     }
 }
 
-/// A right password, and the attempt at it, which counts as a failure until it is settled.
-struct RightPassword<'a> {
+/// A right password, and its attempt, which counts as a failure until it is settled.
+struct VerifiedPassword<'a> {
     version: CredentialsVersion,
     attempt: Attempt<'a>,
-    /// No other attempt of the customer from that source is under way meanwhile.
+    /// Excludes other attempts of the customer from that source.
     _turn: OwnedMutexGuard<()>,
 }
 
-/// An error without what would tell that the other element was right.
+/// The error without details that would reveal which element was right.
 fn without_element(error: ScaError) -> ScaError {
     match error {
         ScaError::WrongAnswer { .. }

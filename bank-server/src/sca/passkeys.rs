@@ -25,11 +25,11 @@ use crate::store::credentials::{CredentialsVersion, begin_version, is_current, r
 use crate::store::vault::Vault;
 use crate::store::{Database, StoreError};
 
-/// How long a browser may take.
-const PATIENCE: TimeDelta = TimeDelta::minutes(10);
+/// Lifetime of a challenge.
+const CHALLENGE_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
 /// Passkeys that one customer may have.
-const MOST: i64 = 10;
+const MAX_PASSKEYS: i64 = 10;
 
 /// Columns of JSON.
 const CREDENTIAL: &str = "passkey.credential";
@@ -44,17 +44,17 @@ pub struct Passkeys {
     calendar: Calendar,
 }
 
-/// What a passkey could not be made of, or used for.
+/// Error of a passkey operation.
 #[derive(Debug, thiserror::Error)]
 pub enum PasskeysError {
-    /// The pages' address is none for passkeys: they need a host name.
+    /// The origin of the pages is not usable for passkeys: they need a host name.
     #[error("passkeys cannot be used at this address: {0}")]
     Origin(WebauthnError),
-    /// The browser's answer is not what it should be.
+    /// The browser's answer is invalid.
     #[error("the browser's answer was not accepted")]
     Answer,
     /// The customer has as many as she may have.
-    #[error("a customer may have {MOST} passkeys; remove one first")]
+    #[error("a customer may have {MAX_PASSKEYS} passkeys; remove one first")]
     TooMany,
     /// The library failed.
     #[error("passkeys failed: {0}")]
@@ -64,9 +64,9 @@ pub enum PasskeysError {
 /// A passkey, as a customer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedPasskey {
-    /// By which it is removed.
+    /// Its id.
     pub id: String,
-    /// As the customer calls it.
+    /// The customer's name for it.
     pub name: String,
     /// When it was added.
     pub created: DateTime<Utc>,
@@ -104,14 +104,15 @@ impl Passkeys {
         Ok(passkeys.fetch_all(self.database.pool()).await?)
     }
 
-    /// Begins to add one: the options of `navigator.credentials.create`, as JSON. The customer has just proved who she is.
+    /// Begins a registration: returns the options of `navigator.credentials.create`, as JSON. The
+    /// customer has just authenticated.
     pub async fn begin(
         &self,
         psu: &PsuId,
         subject: &Subject,
     ) -> Result<serde_json::Value, ScaError> {
         let known = self.keys(psu).await?;
-        if i64::try_from(known.len()).is_ok_and(|known| known >= MOST) {
+        if i64::try_from(known.len()).is_ok_and(|known| known >= MAX_PASSKEYS) {
             return Err(PasskeysError::TooMany.into());
         }
         let exclude = known.iter().map(|key| key.cred_id().clone()).collect();
@@ -119,11 +120,12 @@ impl Passkeys {
             .webauthn
             .start_passkey_registration(self.handle_of(psu), &psu.0, &psu.0, Some(exclude))
             .map_err(PasskeysError::Library)?;
-        self.remember(psu, subject, &state).await?;
+        self.store_challenge(psu, subject, &state).await?;
         value(&options)
     }
 
-    /// Ends adding one, with what the browser answered, under the credentials by which the customer has proved who she is.
+    /// Finishes a registration with the browser's answer, under the credentials by which the customer
+    /// has authenticated.
     pub(crate) async fn finish(
         &self,
         psu: &PsuId,
@@ -132,7 +134,7 @@ impl Passkeys {
         name: &str,
         answer: &str,
     ) -> Result<(), ScaError> {
-        let state: PasskeyRegistration = self.recall(psu, subject).await?;
+        let state: PasskeyRegistration = self.take_challenge(psu, subject).await?;
         let answer = serde_json::from_str(answer).map_err(|_| PasskeysError::Answer)?;
         let key = self
             .webauthn
@@ -147,7 +149,7 @@ impl Passkeys {
             .bind(&psu.0)
             .fetch_one(&mut *transaction)
             .await?;
-        if known >= MOST {
+        if known >= MAX_PASSKEYS {
             return Err(PasskeysError::TooMany.into());
         }
         let stored = sqlx::query(
@@ -169,15 +171,16 @@ impl Passkeys {
         Ok(())
     }
 
-    /// Removes one of the customer's.
+    /// Removes a passkey of the customer.
     pub async fn remove(&self, psu: &PsuId, id: &str) -> Result<(), StoreError> {
         let delete = "DELETE FROM passkey WHERE psu = $1 AND id = $2";
         remove_element(&self.database, delete, psu, id).await
     }
 
-    /// Options like those of a challenge, which nothing answers: with the customer's own passkeys, or with one that there is
-    /// not, the same each time. They do not tell whether there is such a customer (`WebAuthn`, section 14.6.2).
-    pub(super) async fn unanswerable(&self, psu: &PsuId) -> Result<serde_json::Value, ScaError> {
+    /// Decoy options that look like a challenge and accept no answer: with the customer's own passkeys,
+    /// or with an invented one, the same each time. They do not reveal whether the customer exists
+    /// (`WebAuthn`, section 14.6.2).
+    pub(super) async fn decoy(&self, psu: &PsuId) -> Result<serde_json::Value, ScaError> {
         let keys = self.keys(psu).await?;
         let (options, _) = self
             .webauthn
@@ -212,7 +215,7 @@ impl Passkeys {
         keys.iter().map(|key| from_json(key, CREDENTIAL)).collect()
     }
 
-    async fn remember(
+    async fn store_challenge(
         &self,
         psu: &PsuId,
         subject: &Subject,
@@ -231,8 +234,8 @@ impl Passkeys {
         Ok(())
     }
 
-    /// What the browser was asked. A challenge is used once: an answer deletes it.
-    async fn recall<T: DeserializeOwned>(
+    /// The stored state of a challenge. A challenge is valid once: its answer deletes it.
+    async fn take_challenge<T: DeserializeOwned>(
         &self,
         psu: &PsuId,
         subject: &Subject,
@@ -243,7 +246,7 @@ impl Passkeys {
         )
         .bind(&psu.0)
         .bind(subject.as_str())
-        .bind((self.calendar.now() - PATIENCE).timestamp())
+        .bind((self.calendar.now() - CHALLENGE_LIFETIME).timestamp())
         .bind((self.calendar.now() + MAX_CLOCK_SKEW).timestamp())
         .fetch_all(self.database.pool())
         .await?;
@@ -273,14 +276,14 @@ impl Method for Passkeys {
             .webauthn
             .start_passkey_authentication(&keys)
             .map_err(PasskeysError::Library)?;
-        self.remember(psu, subject, &state).await?;
+        self.store_challenge(psu, subject, &state).await?;
         Ok(Challenge::Browser {
             options: value(&options)?,
         })
     }
 
     async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<(), ScaError> {
-        let state: PasskeyAuthentication = self.recall(psu, subject).await?;
+        let state: PasskeyAuthentication = self.take_challenge(psu, subject).await?;
         let wrong = ScaError::WrongAnswer { attempts_left: 0 };
         let Ok(answer) = serde_json::from_str(answer) else {
             return Err(wrong);
@@ -288,7 +291,7 @@ impl Method for Passkeys {
         let Ok(result) = self.webauthn.finish_passkey_authentication(&answer, &state) else {
             return Err(wrong);
         };
-        // What was asked holds the key as it was then. It can have signed something else since, or have been removed.
+        // The challenge holds the key of that time. It can have signed since, or have been removed.
         let id = URL_SAFE_NO_PAD.encode(result.cred_id());
         let mut transaction = self.database.begin_write().await?;
         let select =
@@ -324,8 +327,8 @@ impl Method for Passkeys {
     }
 }
 
-/// Whether a signature counter has gone on from the stored one (`WebAuthn`, section 7.2, step 22). Both are 0 for a passkey
-/// that does not count.
+/// Whether a signature counter has increased from the stored one (`WebAuthn`, section 7.2, step 22).
+/// Both are 0 for a passkey that does not count.
 const fn is_ahead(counter: u32, stored: u32) -> bool {
     counter > stored || (counter == 0 && stored == 0)
 }
@@ -518,8 +521,8 @@ mod tests {
             (names, keys.len(), asked["userVerification"].clone())
         };
         let anna = &scene.anna;
-        let before = scene.passkeys.unanswerable(anna).await.unwrap();
-        let again = scene.passkeys.unanswerable(anna).await.unwrap();
+        let before = scene.passkeys.decoy(anna).await.unwrap();
+        let again = scene.passkeys.decoy(anna).await.unwrap();
         let keys = "/publicKey/allowCredentials";
         assert_eq!(before.pointer(keys), again.pointer(keys));
         let version = scene.credentials.version(anna).await.unwrap();
@@ -530,7 +533,7 @@ mod tests {
         };
         assert_eq!(form(&before), form(options));
         // With her own keys, and nothing to answer.
-        let with_key = scene.passkeys.unanswerable(anna).await.unwrap();
+        let with_key = scene.passkeys.decoy(anna).await.unwrap();
         assert_eq!(with_key.pointer(keys), options.pointer(keys));
         let answer = authenticator.sign(&Challenge::Browser { options: with_key }, 1);
         assert!(scene.passkeys.check(anna, &subject, &answer).await.is_err());
@@ -583,10 +586,11 @@ mod tests {
             [(0, 9, true), (0, 10, false), (1, 0, true), (2, 0, false)]
         {
             passkeys(asked)
-                .remember(&anna, &subject, &"state")
+                .store_challenge(&anna, &subject, &"state")
                 .await
                 .unwrap();
-            let recalled: Result<String, _> = passkeys(answered).recall(&anna, &subject).await;
+            let recalled: Result<String, _> =
+                passkeys(answered).take_challenge(&anna, &subject).await;
             assert_eq!(recalled.is_ok(), is_good, "{asked} {answered}");
         }
     }

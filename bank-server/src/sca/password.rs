@@ -25,25 +25,25 @@ pub(super) fn is_too_long(password: &str) -> bool {
     password.encode_utf16().count() > *PASSWORD_LENGTH.end()
 }
 
-/// How long a customer waits for her turn.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout in the queue.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Hashes and checks passwords.
 #[derive(Clone)]
 pub struct Passwords {
-    turns: Arc<Semaphore>,
-    turns_of_known: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
+    reserved: Arc<Semaphore>,
     waiting: Gauge,
     randomness: Arc<dyn Randomness>,
 }
 
-/// A turn to check one password, and to note what became of the attempt. Given back when the last clone is dropped.
+/// Permit to verify one password and to record the outcome. Released when the last clone is dropped.
 #[derive(Debug, Clone)]
-pub(super) struct PasswordTurn(
+pub(super) struct HashingPermit(
     #[expect(dead_code, reason = "for its drop")] Arc<OwnedSemaphorePermit>,
 );
 
-/// A password that cannot be taken.
+/// Rule that a password violates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     /// Too short or too long.
@@ -53,7 +53,7 @@ pub enum PasswordError {
         PASSWORD_LENGTH.end()
     )]
     Length,
-    /// It holds what cannot be entered in a form.
+    /// It holds a character that cannot be entered in a form.
     #[error("a password has no control characters")]
     Control,
     /// The library failed.
@@ -67,19 +67,19 @@ fn argon2() -> Argon2<'static> {
 }
 
 impl Passwords {
-    /// With salts of that chance.
+    /// A hasher with salts from that source.
     #[must_use]
     pub fn new(randomness: Arc<dyn Randomness>) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
         Self {
-            turns: Arc::new(Semaphore::new(cores)),
-            turns_of_known: Arc::new(Semaphore::new(1)),
+            permits: Arc::new(Semaphore::new(cores)),
+            reserved: Arc::new(Semaphore::new(1)),
             waiting: Gauge::default(),
             randomness,
         }
     }
 
-    /// What is kept of a password, as a PHC string. It takes tens of milliseconds of the calling thread.
+    /// Hash of a password, as a PHC string. It takes tens of milliseconds of the calling thread.
     pub fn hash(&self, password: &str) -> Result<String, PasswordError> {
         if !PASSWORD_LENGTH.contains(&password.encode_utf16().count()) {
             return Err(PasswordError::Length);
@@ -93,40 +93,40 @@ impl Passwords {
             .map_err(|_| PasswordError::Library)
     }
 
-    /// What waits for its turn.
+    /// Number of queued passwords.
     pub(super) fn waiting(&self) -> &Gauge {
         &self.waiting
     }
 
-    /// Waits for a turn to check a password. Fails when that takes too long.
-    pub(super) async fn turn(&self, from_known_device: bool) -> Result<PasswordTurn, ScaError> {
+    /// Acquires a permit to verify a password. Fails after a timeout.
+    pub(super) async fn turn(&self, from_known_device: bool) -> Result<HashingPermit, ScaError> {
         let _waiting = GaugeGuard::among(&self.waiting);
-        let turn = tokio::time::timeout(PATIENCE, self.acquire(from_known_device)).await;
+        let turn = tokio::time::timeout(QUEUE_TIMEOUT, self.acquire(from_known_device)).await;
         match turn {
-            Ok(Ok(turn)) => Ok(PasswordTurn(Arc::new(turn))),
+            Ok(Ok(turn)) => Ok(HashingPermit(Arc::new(turn))),
             Ok(Err(_)) | Err(_) => Err(ScaError::Busy),
         }
     }
 
-    /// One of the turns that all have; a known device takes the reserved one if none of these is free.
+    /// One of the general permits; a known device takes the reserved one if none of these is free.
     async fn acquire(&self, from_known_device: bool) -> Result<OwnedSemaphorePermit, AcquireError> {
-        let general = Arc::clone(&self.turns).acquire_owned();
+        let general = Arc::clone(&self.permits).acquire_owned();
         if !from_known_device {
             return general.await;
         }
         tokio::select! {
             biased;
             turn = general => turn,
-            turn = Arc::clone(&self.turns_of_known).acquire_owned() => turn,
+            turn = Arc::clone(&self.reserved).acquire_owned() => turn,
         }
     }
 
-    /// Whether it is that password. Where there is none, the same work is done for nothing.
+    /// Whether the password has that hash. Without a hash, the same work is done.
     pub(super) async fn check(
         &self,
         password: &str,
         known: Option<String>,
-        turn: PasswordTurn,
+        turn: HashingPermit,
     ) -> Result<bool, ScaError> {
         let (password, salt) = (password.to_owned(), self.randomness.bytes());
         let checked = tokio::task::spawn_blocking(move || {
@@ -154,7 +154,7 @@ mod tests {
     #[tokio::test]
     async fn known_devices_have_all_turns_and_one_more() {
         let passwords = Passwords::new(Arc::new(SystemRandomness));
-        let all = passwords.turns.available_permits();
+        let all = passwords.permits.available_permits();
         let mut turns = Vec::new();
         for _ in 0..=all {
             turns.push(passwords.turn(true).now_or_never().unwrap().unwrap());

@@ -24,7 +24,7 @@ use crate::store::{AdvisoryLock, Database, StoreError};
 pub(crate) const LIFETIME: TimeDelta = TimeDelta::days(90);
 
 /// Devices that one customer may have enrolled.
-const MOST: i64 = 10;
+const MAX_DEVICES: i64 = 10;
 
 /// The customers' devices. Cheap to clone.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ pub struct Phones {
     randomness: Arc<dyn Randomness>,
 }
 
-/// What a device keeps, once it is enrolled. A secret.
+/// Token of an enrolled device. A secret.
 #[derive(Clone)]
 pub struct PhoneToken(pub String);
 
@@ -47,19 +47,19 @@ impl std::fmt::Debug for PhoneToken {
 /// A device, as its customer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phone {
-    /// By which it is removed: SHA-256 of what it keeps. No secret.
+    /// Its id: the SHA-256 of its token. No secret.
     pub id: String,
-    /// Since when it stands for the bank's app.
+    /// Time of its enrolment.
     pub enrolled: DateTime<Utc>,
 }
 
-/// Why a device was not enrolled.
+/// Error of an enrolment.
 #[derive(Debug, thiserror::Error)]
 pub enum PhonesError {
     /// The customer has as many as she may have.
-    #[error("a customer may have {MOST} devices with the bank's app; remove one first")]
+    #[error("a customer may have {MAX_DEVICES} devices with the bank's app; remove one first")]
     TooMany,
-    /// The customer has other credentials by now than those by which she has proved who she is.
+    /// The customer's credentials have changed since she authenticated.
     #[error("the customer's credentials were changed meanwhile; log in again")]
     CredentialsChanged,
     /// The database failed.
@@ -86,13 +86,13 @@ impl Phones {
         }
     }
 
-    /// Enrols a device for a customer who has just proved who she is.
+    /// Enrols a device for a customer who has just authenticated.
     pub async fn enrol(&self, psu: &PsuId) -> Result<PhoneToken, PhonesError> {
         self.enrol_in_place_of(None, psu, None).await
     }
 
-    /// Enrols a device for a customer who has proved who she is, under that version of her credentials. One device is one:
-    /// what it was before, for her or for another customer, it is no more.
+    /// Enrols a device for a customer who has authenticated under that version of her credentials. The
+    /// earlier enrolment of the device, for her or for another customer, ends.
     pub(crate) async fn enrol_in_place_of(
         &self,
         before: Option<&str>,
@@ -123,7 +123,7 @@ impl Phones {
         .bind(digest::sha256(token.as_bytes()))
         .bind(&psu.0)
         .bind(self.calendar.now().timestamp())
-        .bind(MOST)
+        .bind(MAX_DEVICES)
         .bind(self.oldest())
         .execute(&mut *transaction)
         .await?;
@@ -148,13 +148,14 @@ impl Phones {
         Ok(phones.fetch_all(self.database.pool()).await?)
     }
 
-    /// Removes one of the customer's.
+    /// Removes a device of the customer.
     pub async fn remove(&self, psu: &PsuId, id: &str) -> Result<(), StoreError> {
         let delete = "DELETE FROM phone WHERE psu = $1 AND token = $2";
         remove_element(&self.database, delete, psu, id).await
     }
 
-    /// Whose device that is, if it is enrolled. One that a clock has enrolled that was ahead is enrolled from now.
+    /// The customer of that device, if it is enrolled. An enrolment by a clock that was ahead counts
+    /// from now.
     pub async fn owner(&self, token: &str) -> Result<Option<PsuId>, StoreError> {
         let (token, now) = (digest::sha256(token.as_bytes()), self.calendar.now());
         let found: Option<(String, i64)> =
@@ -176,7 +177,7 @@ impl Phones {
         Ok(Some(PsuId(psu)))
     }
 
-    /// Forgets a device.
+    /// Ends the enrolment of a device.
     pub async fn forget(&self, token: &str) -> Result<(), StoreError> {
         match self.owner(token).await? {
             Some(psu) => self.remove(&psu, &digest::sha256(token.as_bytes())).await,
@@ -212,7 +213,7 @@ impl Method for Phones {
         Ok(found.is_some())
     }
 
-    /// What waits is read from the authorisations themselves: there is nothing to send.
+    /// Sends nothing: the app reads the waiting authorisations.
     async fn challenge(
         &self,
         _: &PsuId,

@@ -29,19 +29,19 @@ pub const DIGITS: u8 = 6;
 /// Seconds of a step.
 const STEP: i64 = 30;
 
-/// Steps by which an authenticator's clock may be off.
+/// Steps of clock skew that are tolerated.
 const SKEW: i64 = 1;
 
-/// Wrong codes that one challenge takes; with the fifth it ends.
+/// Wrong codes after which a challenge ends.
 const ATTEMPTS: i64 = 5;
 
-/// How long a code is asked for.
-const PATIENCE: TimeDelta = TimeDelta::minutes(10);
+/// Lifetime of a challenge.
+const CHALLENGE_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
-/// A step that was used farther ahead than so many seconds was used by a clock that was ahead, and is forgotten.
+/// Seconds ahead beyond which a used step is ignored: a clock that was ahead has written it.
 const DAY: i64 = 24 * 60 * 60;
 
-/// How long what is asked for on a known device keeps its place.
+/// Time for which a challenge on a known device keeps its steps.
 const HOLD: TimeDelta = TimeDelta::minutes(2);
 
 /// The code that an authenticator with this secret shows at that time, in seconds since 1970.
@@ -56,20 +56,20 @@ pub fn code_at(secret: &TotpSecret, seconds: i64) -> String {
     totp.generate(seconds.max(0).unsigned_abs()).to_string()
 }
 
-/// What is remembered of a customer's codes.
+/// Stored state of a customer's codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Steps {
-    /// What a code is being asked for, or was until its time ended. Without a value, the last answer closed it.
+    /// Subject of the last challenge; `None` once an answer has closed it.
     subject: Option<String>,
-    /// When it was asked for, in seconds since 1970.
+    /// Time of the challenge, in seconds since 1970.
     opened: i64,
-    /// Codes of earlier steps are not for this.
+    /// First step whose code is valid for the subject.
     first: i64,
     /// Codes up to this step have been used, or are spent.
     used: i64,
     /// Wrong codes for this subject.
     wrong: i64,
-    /// It was asked for on a device that the bank knows.
+    /// The challenge was issued to a known device.
     standing: bool,
 }
 
@@ -85,8 +85,8 @@ impl Steps {
         }
     }
 
-    /// What counts at that time. The clock that wrote it may have been ahead: nothing is later than now, so that no code is
-    /// refused for longer than until the next but one.
+    /// The state at that time. A clock that was ahead may have written it: no time is later than now,
+    /// so that no code is refused for longer than two steps.
     fn at(self, now: i64) -> Self {
         let latest = now / STEP + SKEW;
         let is_far_ahead = self.used > latest + DAY / STEP;
@@ -102,9 +102,9 @@ impl Steps {
         }
     }
 
-    /// A code is asked for `subject`. For the same thing as before, nothing changes. Where something else keeps its place,
-    /// it says until when.
-    fn ask(self, subject: &str, standing: bool, now: i64) -> Result<Self, i64> {
+    /// Issues a challenge for `subject`. An open challenge for the same subject stays as it is. Fails,
+    /// with the time until which it lasts, if a challenge on a known device keeps its steps.
+    fn request(self, subject: &str, standing: bool, now: i64) -> Result<Self, i64> {
         let step = now / STEP;
         let open = self.is_open(now);
         if open && self.subject.as_deref() == Some(subject) {
@@ -114,8 +114,8 @@ impl Steps {
         if open && self.standing && !standing && now < held {
             return Err(held);
         }
-        // What a code was asked for until now, and was not answered, keeps the steps up to its end.
-        let end = now.min(self.opened + PATIENCE.num_seconds());
+        // An unanswered challenge keeps its steps up to its end.
+        let end = now.min(self.opened + CHALLENGE_LIFETIME.num_seconds());
         let first = match self.subject {
             Some(_) => (step - SKEW).max(end / STEP + 1),
             None => step - SKEW,
@@ -131,10 +131,10 @@ impl Steps {
     }
 
     fn is_open(&self, now: i64) -> bool {
-        self.subject.is_some() && now - self.opened < PATIENCE.num_seconds()
+        self.subject.is_some() && now - self.opened < CHALLENGE_LIFETIME.num_seconds()
     }
 
-    /// A code comes for `subject`. It takes the same time, whichever code it is.
+    /// Verifies a code for `subject`, in constant time.
     fn answer(
         mut self,
         subject: &str,
@@ -192,12 +192,12 @@ enum Answer {
     Wrong {
         left: i64,
     },
-    /// It is hers, and was used, or belongs to something else. Nothing was guessed.
+    /// The code was used, or belongs to another subject: it is no guess.
     Taken,
     NotAsked,
 }
 
-/// A code as people read it off: `123 456`. Fails for what is none, which is no guess.
+/// Digits of a code as people enter it: `123 456`. Fails for a malformed code, which is no guess.
 pub(super) fn digits(answer: &str) -> Result<String, ScaError> {
     let code: String = answer
         .chars()
@@ -210,7 +210,7 @@ pub(super) fn digits(answer: &str) -> Result<String, ScaError> {
     Ok(code)
 }
 
-/// The method.
+/// TOTP as an SCA method.
 pub struct Totp {
     credentials: CustomerCredentials,
     database: Database,
@@ -230,7 +230,7 @@ impl Totp {
         }
     }
 
-    /// Reads what is remembered, has it changed, and writes it, as one.
+    /// Reads the state, changes it, and writes it, in one transaction.
     async fn change<T>(
         &self,
         psu: &PsuId,
@@ -286,7 +286,7 @@ impl Method for Totp {
         let standing = matches!(source, Source::Device(_));
         let asked = self.change(psu, now, |steps| {
             let before = steps.clone();
-            match steps.ask(subject.as_str(), standing, now) {
+            match steps.request(subject.as_str(), standing, now) {
                 Ok(after) => (after, None),
                 Err(until) => (before, Some(until)),
             }
@@ -357,10 +357,10 @@ mod tests {
 
     #[test]
     fn a_code_is_used_once_and_so_are_those_before_it() {
-        let asked = Steps::none().ask("x", false, NOW).unwrap();
+        let asked = Steps::none().request("x", false, NOW).unwrap();
         let (used, answer) = asked.answer("x", &code(0), &secret(), NOW);
         assert_eq!(answer, Answer::Right);
-        let again = used.ask("y", false, NOW).unwrap();
+        let again = used.request("y", false, NOW).unwrap();
         for old in [code(0), code(-1)] {
             assert_eq!(
                 again.clone().answer("y", &old, &secret(), NOW).1,
@@ -372,13 +372,13 @@ mod tests {
 
     #[test]
     fn a_code_for_one_thing_is_no_good_for_another() {
-        let asked = Steps::none().ask("x", false, NOW).unwrap();
+        let asked = Steps::none().request("x", false, NOW).unwrap();
         assert_eq!(
             asked.clone().answer("y", &code(0), &secret(), NOW).1,
             Answer::NotAsked
         );
         // Something else is asked while the customer reads her code off: that step, and those before it, stay with the first.
-        let other = asked.ask("y", false, NOW + 5).unwrap();
+        let other = asked.request("y", false, NOW + 5).unwrap();
         for taken in [code(-1), code(0)] {
             assert_eq!(
                 other.clone().answer("y", &taken, &secret(), NOW + 5).1,
@@ -397,37 +397,40 @@ mod tests {
 
     #[test]
     fn what_a_known_device_asked_for_keeps_its_place() {
-        let hers = Steps::none().ask("hers", true, NOW).unwrap();
+        let hers = Steps::none().request("hers", true, NOW).unwrap();
         let until = NOW + HOLD.num_seconds();
-        assert_eq!(hers.clone().ask("a thief's", false, NOW + 5), Err(until));
+        assert_eq!(
+            hers.clone().request("a thief's", false, NOW + 5),
+            Err(until)
+        );
         assert!(
-            hers.clone().ask("a thief's", false, until).is_ok(),
+            hers.clone().request("a thief's", false, until).is_ok(),
             "not for good"
         );
         assert_eq!(
             hers.answer("hers", &code(0), &secret(), NOW).1,
             Answer::Right
         );
-        let thiefs = Steps::none().ask("a thief's", false, NOW).unwrap();
-        assert!(thiefs.ask("hers", true, NOW + 5).is_ok());
+        let thiefs = Steps::none().request("a thief's", false, NOW).unwrap();
+        assert!(thiefs.request("hers", true, NOW + 5).is_ok());
     }
 
     #[test]
     fn what_a_clock_wrote_that_was_ahead_keeps_no_code_from_its_customer() {
         for ahead in [60, DAY / 2, 30 * DAY, 700 * DAY] {
             let then = NOW + ahead;
-            let asked = Steps::none().ask("hers", true, then).unwrap();
+            let asked = Steps::none().request("hers", true, then).unwrap();
             let code_then = code_at(&secret(), then);
             let (used, answer) = asked.clone().answer("hers", &code_then, &secret(), then);
             assert_eq!(answer, Answer::Right);
             // What was used there can be used up here for a step, and the next one is good.
-            let again = used.at(NOW).ask("x", false, NOW).unwrap();
+            let again = used.at(NOW).request("x", false, NOW).unwrap();
             let (_, answer) = again.answer("x", &code(2), &secret(), NOW + 60);
             assert_eq!(answer, Answer::Right, "{ahead}");
             // What was asked for there keeps its place from now, and can be answered.
             let asked = asked.at(NOW);
             let until = NOW + HOLD.num_seconds();
-            assert_eq!(asked.clone().ask("x", false, NOW), Err(until));
+            assert_eq!(asked.clone().request("x", false, NOW), Err(until));
             let (_, answer) = asked.answer("hers", &code(1), &secret(), NOW + STEP);
             assert_eq!(answer, Answer::Right, "{ahead}");
         }
@@ -450,7 +453,7 @@ mod tests {
             (1, Answer::Right),
             (2, Answer::Wrong { left: 4 }),
         ] {
-            let asked = Steps::none().ask("x", false, NOW).unwrap();
+            let asked = Steps::none().request("x", false, NOW).unwrap();
             assert_eq!(
                 asked.answer("x", &code(step), &secret(), NOW).1,
                 answer,
@@ -461,7 +464,7 @@ mod tests {
 
     #[test]
     fn five_wrong_codes_end_it_and_so_do_ten_minutes() {
-        let mut steps = Steps::none().ask("x", false, NOW).unwrap();
+        let mut steps = Steps::none().request("x", false, NOW).unwrap();
         for left in (0..5).rev() {
             let (after, answer) = steps.answer("x", "000000", &secret(), NOW);
             assert_eq!(answer, Answer::Wrong { left });
@@ -471,8 +474,8 @@ mod tests {
             steps.answer("x", &code(0), &secret(), NOW).1,
             Answer::NotAsked
         );
-        let late = NOW + PATIENCE.num_seconds();
-        let asked = Steps::none().ask("x", false, NOW).unwrap();
+        let late = NOW + CHALLENGE_LIFETIME.num_seconds();
+        let asked = Steps::none().request("x", false, NOW).unwrap();
         assert_eq!(
             asked.answer("x", &code(20), &secret(), late).1,
             Answer::NotAsked
@@ -481,14 +484,14 @@ mod tests {
 
     #[test]
     fn codes_read_for_what_ended_unanswered_are_good_for_nothing_else() {
-        let asked = Steps::none().ask("x", false, NOW).unwrap();
+        let asked = Steps::none().request("x", false, NOW).unwrap();
         let wrong = |mut steps: Steps| {
             for _ in 0..ATTEMPTS {
                 steps = steps.answer("x", "000000", &secret(), NOW).0;
             }
             steps
         };
-        let lapsed = NOW + PATIENCE.num_seconds();
+        let lapsed = NOW + CHALLENGE_LIFETIME.num_seconds();
         // How it ends, when something else is asked for, and which of its codes the customer can have read.
         for (name, ended, now) in [
             ("five wrong", wrong(asked.clone()), NOW),
@@ -496,7 +499,7 @@ mod tests {
             ("lapsed a moment ago", asked, lapsed + STEP - 1),
         ] {
             for subject in ["y", "x"] {
-                let next = ended.clone().ask(subject, true, now).unwrap();
+                let next = ended.clone().request(subject, true, now).unwrap();
                 for step in [-1, 0] {
                     let read = code_at(&secret(), (now.min(lapsed) / STEP + step) * STEP);
                     let (_, answer) = next.clone().answer(subject, &read, &secret(), now);
@@ -546,10 +549,10 @@ mod tests {
             for (thing, pause, act) in moves {
                 now += if act == 3 { pause } else { pause % 20 };
                 let thing = THINGS[thing];
-                let end = |since: i64| now.min(since + PATIENCE.num_seconds());
+                let end = |since: i64| now.min(since + CHALLENGE_LIFETIME.num_seconds());
                 if act == 0 {
-                    let was_open = open.filter(|(other, since)| *other == thing && now < since + PATIENCE.num_seconds());
-                    steps = steps.ask(thing, true, now).unwrap();
+                    let was_open = open.filter(|(other, since)| *other == thing && now < since + CHALLENGE_LIFETIME.num_seconds());
+                    steps = steps.request(thing, true, now).unwrap();
                     if was_open.is_none() {
                         waited.extend(open.map(|(other, since)| (other, since, end(since))));
                         open = Some((thing, now));
@@ -577,7 +580,7 @@ mod tests {
 
         #[test]
         fn no_answer_panics_and_only_the_code_is_right(answer in "\\PC{0,12}", now in 0_i64..4_000_000_000) {
-            let (_, outcome) = Steps::none().ask("x", false, now).unwrap().answer("x", &answer, &secret(), now);
+            let (_, outcome) = Steps::none().request("x", false, now).unwrap().answer("x", &answer, &secret(), now);
             let known = (-1..=1).any(|step| code_at(&secret(), now + step * STEP) == answer);
             prop_assert_eq!(outcome == Answer::Right, known);
         }

@@ -16,26 +16,26 @@ use crate::domain::PsuId;
 
 /// Status of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum ConnectionStatus {
     /// A consent was requested; the customer has not approved it yet, as far as we know.
-    Asked,
-    /// The other bank gives us what she has approved.
-    Running,
-    /// It gives nothing more.
+    Requested,
+    /// The other bank serves the access that she has approved.
+    Active,
+    /// The other bank no longer serves it.
     Ended,
 }
 
-impl Status {
+impl ConnectionStatus {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Asked => "asked",
-            Self::Running => "running",
+            Self::Requested => "asked",
+            Self::Active => "running",
             Self::Ended => "ended",
         }
     }
 
     fn read(text: &str) -> Option<Self> {
-        let all = [Self::Asked, Self::Running, Self::Ended];
+        let all = [Self::Requested, Self::Active, Self::Ended];
         all.into_iter().find(|status| status.as_str() == text)
     }
 }
@@ -50,7 +50,7 @@ pub struct Connection {
     /// The other bank.
     pub bank: OrganisationId,
     /// Its status.
-    pub status: Status,
+    pub status: ConnectionStatus,
     /// When it was begun.
     pub begun: DateTime<Utc>,
     /// When the customer came back from the other bank.
@@ -87,8 +87,8 @@ pub struct NewConnection<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// Consent that was requested at the other bank.
-pub struct Asked {
+/// Consent that was requested at the other bank, and the link for its approval.
+pub struct RequestedConsent {
     /// The id of the consent.
     pub consent: String,
     /// The id of its authorisation, if the bank has returned it.
@@ -99,13 +99,13 @@ pub struct Asked {
 
 /// Outcome of a customer's return from another bank.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Return {
+pub enum ReturnOutcome {
     /// No connection has that state.
     Unknown,
     /// Another customer than the one who began it: the connection is removed.
     Foreign(Box<Connection>),
     /// The customer, once more.
-    Again,
+    Repeated,
     /// The customer, for the first time.
     First(Box<Connection>),
 }
@@ -138,7 +138,12 @@ impl Connections {
         let mut transaction = self.database.begin_write().await?;
         transaction.take(AdvisoryLock::Customer(new.psu)).await?;
         let earlier = self
-            .remove(&mut transaction, new.psu, new.bank, Status::Asked)
+            .remove(
+                &mut transaction,
+                new.psu,
+                new.bank,
+                ConnectionStatus::Requested,
+            )
             .await?;
         sqlx::query(
             "INSERT INTO connection (id, psu, bank, status, state, begun) VALUES ($1, $2, $3, $4, \
@@ -147,7 +152,7 @@ impl Connections {
         .bind(new.id)
         .bind(&new.psu.0)
         .bind(new.bank.as_str())
-        .bind(Status::Asked.as_str())
+        .bind(ConnectionStatus::Requested.as_str())
         .bind(new.state)
         .bind(new.now.timestamp())
         .execute(&mut *transaction)
@@ -158,7 +163,11 @@ impl Connections {
 
     /// Stores the consent that was requested, and the link for its approval. Returns whether the
     /// connection still exists.
-    pub async fn asked(&self, new: &NewConnection<'_>, asked: &Asked) -> Result<bool, StoreError> {
+    pub async fn asked(
+        &self,
+        new: &NewConnection<'_>,
+        asked: &RequestedConsent,
+    ) -> Result<bool, StoreError> {
         let changed = sqlx::query(
             "UPDATE connection SET consent = $1, authorisation = $2, link = $3 \
              WHERE id = $4 AND status = 'asked'",
@@ -207,7 +216,7 @@ impl Connections {
         psu: &PsuId,
         state: &str,
         now: DateTime<Utc>,
-    ) -> Result<Return, StoreError> {
+    ) -> Result<ReturnOutcome, StoreError> {
         let mut transaction = self.database.begin_write().await?;
         let select = transaction.locked(&format!(
             "SELECT {COLUMNS} FROM connection WHERE state = $1"
@@ -217,10 +226,11 @@ impl Connections {
             .fetch_optional(&mut *transaction)
             .await?;
         let Some(row) = row else {
-            return Ok(Return::Unknown);
+            return Ok(ReturnOutcome::Unknown);
         };
         let connection = self.read(&row)?;
-        let is_first = connection.returned.is_none() && connection.status == Status::Asked;
+        let is_first =
+            connection.returned.is_none() && connection.status == ConnectionStatus::Requested;
         let is_own = connection.psu == *psu;
         let query = match (is_first, is_own) {
             (true, true) => sqlx::query("UPDATE connection SET returned = $2 WHERE id = $1")
@@ -229,16 +239,16 @@ impl Connections {
             (true, false) => {
                 sqlx::query("DELETE FROM connection WHERE id = $1").bind(&connection.id)
             }
-            (false, true) => return Ok(Return::Again),
-            (false, false) => return Ok(Return::Unknown),
+            (false, true) => return Ok(ReturnOutcome::Repeated),
+            (false, false) => return Ok(ReturnOutcome::Unknown),
         };
         query.execute(&mut *transaction).await?;
         transaction.commit().await?;
         let connection = Box::new(connection);
         Ok(if is_own {
-            Return::First(connection)
+            ReturnOutcome::First(connection)
         } else {
-            Return::Foreign(connection)
+            ReturnOutcome::Foreign(connection)
         })
     }
 
@@ -254,10 +264,10 @@ impl Connections {
         let (psu, bank) = (&asked.psu, &asked.bank);
         transaction.take(AdvisoryLock::Customer(psu)).await?;
         let running = self
-            .remove(&mut transaction, psu, bank, Status::Running)
+            .remove(&mut transaction, psu, bank, ConnectionStatus::Active)
             .await?;
         let ended = self
-            .remove(&mut transaction, psu, bank, Status::Ended)
+            .remove(&mut transaction, psu, bank, ConnectionStatus::Ended)
             .await?;
         let data = running.as_ref().and_then(|old| old.data.as_deref());
         let data = data
@@ -336,7 +346,7 @@ impl Connections {
             &mut transaction,
             &connection.psu,
             &connection.bank,
-            Status::Ended,
+            ConnectionStatus::Ended,
         )
         .await?;
         sqlx::query(
@@ -409,7 +419,7 @@ impl Connections {
         transaction: &mut WriteTransaction,
         psu: &PsuId,
         bank: &OrganisationId,
-        status: Status,
+        status: ConnectionStatus,
     ) -> Result<Option<Connection>, StoreError> {
         const ONE: &str = "WHERE psu = $1 AND bank = $2 AND status = $3";
 
@@ -458,7 +468,7 @@ impl Connections {
         let status: String = row.get("status")?;
         Ok(Connection {
             id: row.get("id")?,
-            status: Status::read(&status).ok_or_else(|| row.corrupt("status"))?,
+            status: ConnectionStatus::read(&status).ok_or_else(|| row.corrupt("status"))?,
             begun: row.get("begun")?,
             returned: row.get("returned")?,
             consent: text(CONSENT)?,

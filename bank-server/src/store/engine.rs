@@ -138,9 +138,7 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
     }
     // One program at a time: of two that change the journal mode or the tables of a new file,
     // SQLite fails one.
-    let mut beside = path.as_os_str().to_owned();
-    beside.push("-opening");
-    let beside = PathBuf::from(beside);
+    let beside = with_suffix(path, "-opening");
     make_file(&beside).map_err(|error| failed(error.into()))?;
     let _opening = files::lock(&beside, OPENING)
         .await
@@ -171,23 +169,42 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
     let pool = open(CONNECTIONS, "FULL").await?;
     // NORMAL: it survives the loss of the process, and no commit waits for the disk.
     let counting = open(1, "NORMAL").await?;
-    let database = Database(Arc::new(Shared {
-        engine: Engine::Sqlite,
-        pool,
-        counting,
+    let pools = [pool, counting];
+    let database = database(
+        Engine::Sqlite,
+        pools,
         metrics,
         health,
-        caches: Arc::new(Caches::new(Freshness::File)),
-        server: None,
-        listening: OnceLock::new(),
-        lock: OnceLock::new(),
-    }));
+        Freshness::File,
+        None,
+    );
     let mut connection = database.pool().acquire().await?;
     let versions = schema::migrate(&migrations::sqlite(), connection.unbounded()?)
         .await
         .map_err(|error| failed(error.into()))?;
     drop(connection);
     Ok((database, versions))
+}
+
+fn database(
+    engine: Engine,
+    [pool, counting]: [Pool; 2],
+    metrics: DatabaseMetrics,
+    health: Arc<DatabaseHealth>,
+    freshness: Freshness,
+    server: Option<Server>,
+) -> Database {
+    Database(Arc::new(Shared {
+        engine,
+        pool,
+        counting,
+        metrics,
+        health,
+        caches: Arc::new(Caches::new(freshness)),
+        server,
+        listening: OnceLock::new(),
+        lock: OnceLock::new(),
+    }))
 }
 
 /// Connects to a server.
@@ -212,17 +229,18 @@ pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
     let connect = async |connections, settings| {
         connect(server, connections, settings, &metrics, &health).await
     };
-    Ok(Database(Arc::new(Shared {
-        engine: Engine::Postgres,
-        pool: connect(server.connections.get(), settings).await?,
-        counting: connect(count, counting).await?,
+    let pool = connect(server.connections.get(), settings).await?;
+    let counting = connect(count, counting).await?;
+    let freshness = Freshness::notified();
+    let server = Some(server.clone());
+    Ok(database(
+        Engine::Postgres,
+        [pool, counting],
         metrics,
         health,
-        caches: Arc::new(Caches::new(Freshness::notified())),
-        server: Some(server.clone()),
-        listening: OnceLock::new(),
-        lock: OnceLock::new(),
-    })))
+        freshness,
+        server,
+    ))
 }
 
 /// Migrates a server's tables. Returns the version before and after.
@@ -276,6 +294,14 @@ async fn connect(
         .map_err(|error| StoreError::connect(server, error))
 }
 
+/// The file beside that one whose name goes on with the suffix.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Creates a file, readable by its owner alone, if it is missing.
 pub(super) fn make_file(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.append(true).create_new(true);
@@ -308,10 +334,6 @@ fn damage(error: &(dyn std::error::Error + 'static)) -> Option<String> {
 pub(crate) fn open_to_others(path: &Path) -> impl Iterator<Item = PathBuf> {
     // Where the file itself is, SQLite has its journal.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let files = ["", "-wal", "-shm", lock::SUFFIX].map(|suffix| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    });
+    let files = ["", "-wal", "-shm", lock::SUFFIX].map(|suffix| with_suffix(&path, suffix));
     files.into_iter().filter(|file| is_open_to_others(file))
 }

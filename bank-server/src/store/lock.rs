@@ -5,8 +5,8 @@
 //! the process (`flock`).
 
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
 
+use super::engine::{make_file, with_suffix};
 use super::{DatabaseLocation, StoreError};
 use crate::file_mode::is_open_to_others;
 
@@ -33,19 +33,14 @@ pub(super) fn take(
     };
     // Where the file itself is, as SQLite has its journal.
     let file = path.canonicalize().unwrap_or_else(|_| path.clone());
-    let mut name = file.into_os_string();
-    name.push(SUFFIX);
+    let name = with_suffix(&file, SUFFIX);
     let failed = |error: std::io::Error| StoreError::Open {
         path: path.clone(),
         error: error.into(),
     };
-    let name = PathBuf::from(name);
-    let mut options = File::options();
-    options.append(true).create(true);
     // Other users could hold the lock, and keep the bank from starting.
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&name).map_err(failed)?;
+    make_file(&name).map_err(failed)?;
+    let file = File::options().append(true).open(&name).map_err(failed)?;
     if is_open_to_others(&name) {
         return Err(StoreError::OpenToOthers(name));
     }

@@ -58,6 +58,14 @@ use self::vault::{Vault, VaultError};
 pub use self::write::{AdvisoryLock, WriteTransaction};
 pub use crate::config::{DatabaseLocation, DatabaseLocationError, Server};
 
+/// Placeholders of a row of values, `($3, $4)`, after the first so many.
+pub(crate) fn placeholders(before: usize, values: usize) -> String {
+    let numbers: Vec<String> = (before + 1..=before + values)
+        .map(|number| format!("${number}"))
+        .collect();
+    format!("({})", numbers.join(", "))
+}
+
 /// The database of one bank. Cheap to clone: all clones share the connections.
 #[derive(Debug, Clone)]
 pub struct Database(Arc<Shared>);

@@ -42,10 +42,7 @@ pub struct Pool {
 pub struct PooledConnection {
     /// There until it is dropped.
     connection: Option<Object<ConnectionManager>>,
-    time: Option<Duration>,
-    runtime: Handle,
-    metrics: DatabaseMetrics,
-    health: Arc<DatabaseHealth>,
+    pool: Pool,
     in_transaction: bool,
     /// A statement is running. If its future was dropped, the response is still to come.
     is_running: bool,
@@ -104,10 +101,7 @@ impl Pool {
         self.metrics.waited(begun.elapsed());
         Ok(PooledConnection {
             connection: Some(connection),
-            time: self.time,
-            runtime: self.runtime.clone(),
-            metrics: self.metrics.clone(),
-            health: Arc::clone(&self.health),
+            pool: self.clone(),
             in_transaction: false,
             is_running: false,
             lost: false,
@@ -122,10 +116,8 @@ impl Pool {
     /// How many are idle, and how many are used.
     pub(super) fn connections(&self) -> (usize, usize) {
         let status = self.connections.status();
-        (
-            status.available,
-            status.size.saturating_sub(status.available),
-        )
+        let used = status.size.saturating_sub(status.available);
+        (status.available, used)
     }
 
     /// Ends all connections. Connections in use end when they are returned.
@@ -157,7 +149,7 @@ impl PooledConnection {
     pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
         self.execute("COMMIT").await?;
         self.in_transaction = false;
-        self.health.set_full(false);
+        self.pool.health.set_full(false);
         Ok(())
     }
 
@@ -183,7 +175,7 @@ impl Drop for PooledConnection {
             return;
         }
         let in_transaction = self.in_transaction;
-        self.runtime.spawn(async move {
+        self.pool.runtime.spawn(async move {
             let ready = timeout(RECYCLE_TIMEOUT, async {
                 if in_transaction {
                     connection.execute("ROLLBACK").await?;
@@ -258,7 +250,7 @@ impl PooledConnection {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         self.is_running = true;
         let answer = run(connection);
-        let answer = match self.time {
+        let answer = match self.pool.time {
             None => answer.await,
             Some(time) => timeout(time, answer).await.unwrap_or_else(|_| {
                 self.lost = true;
@@ -268,10 +260,10 @@ impl PooledConnection {
         self.is_running = false;
         self.lost |= answer.as_ref().is_err_and(ends_connection);
         if answer.as_ref().is_err_and(is_full) {
-            self.health.set_full(true);
+            self.pool.health.set_full(true);
         }
-        self.metrics
-            .statement(operation, begun.elapsed(), answer.is_err());
+        let (took, failed) = (begun.elapsed(), answer.is_err());
+        self.pool.metrics.statement(operation, took, failed);
         answer
     }
 }

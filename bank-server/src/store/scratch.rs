@@ -38,10 +38,7 @@ impl Claim {
 /// them.
 pub async fn claim(server: &Server, prefix: &str) -> Result<Option<Claim>, StoreError> {
     let failed = |error| StoreError::connect(server, error);
-    sqlx::any::install_default_drivers();
-    let mut connection = AnyConnection::connect(server.url().as_str())
-        .await
-        .map_err(failed)?;
+    let mut connection = connect(server).await.map_err(failed)?;
     let claimed: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
         .bind(format!("{PREFIX}{prefix}"))
         .fetch_one(&mut connection)
@@ -66,10 +63,7 @@ pub(super) async fn without_tables(server: &Server, name: &str) -> Result<Server
             "not the name of a schema".into(),
         )));
     }
-    sqlx::any::install_default_drivers();
-    let mut connection = AnyConnection::connect(server.url().as_str())
-        .await
-        .map_err(failed)?;
+    let mut connection = connect(server).await.map_err(failed)?;
     let anew =
         format!("DROP SCHEMA IF EXISTS {PREFIX}{name} CASCADE; CREATE SCHEMA {PREFIX}{name};");
     // The name has been looked at.
@@ -79,4 +73,9 @@ pub(super) async fn without_tables(server: &Server, name: &str) -> Result<Server
         .map_err(failed)?;
     connection.close().await.map_err(failed)?;
     Ok(server.clone().in_schema(&format!("{PREFIX}{name}")))
+}
+
+async fn connect(server: &Server) -> Result<AnyConnection, sqlx::Error> {
+    sqlx::any::install_default_drivers();
+    AnyConnection::connect(server.url.as_str()).await
 }

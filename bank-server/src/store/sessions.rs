@@ -14,7 +14,7 @@ use crate::domain::PsuId;
 
 /// Scope of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Level {
+pub enum SessionScope {
     /// For answering one authorisation, and nothing else.
     Authorisation {
         /// Its id.
@@ -26,7 +26,7 @@ pub enum Level {
     Full,
 }
 
-impl Level {
+impl SessionScope {
     const fn as_str(&self) -> &'static str {
         match self {
             Self::Authorisation { .. } => "authorisation",
@@ -51,7 +51,7 @@ pub struct Session {
     /// Whose it is.
     pub psu: PsuId,
     /// Its scope.
-    pub level: Level,
+    pub scope: SessionScope,
     /// When it began: the time of the second element.
     pub begun: DateTime<Utc>,
     /// When it was last written down that it was used.
@@ -68,7 +68,7 @@ pub struct NewSession<'a> {
     /// Whose it is.
     pub psu: &'a PsuId,
     /// Its scope.
-    pub level: Level,
+    pub scope: SessionScope,
     /// Under which credentials.
     pub credentials: CredentialsVersion,
     /// The session that it takes the place of, by its digest.
@@ -152,8 +152,8 @@ impl Sessions {
         if !is_current(&mut transaction, new.psu, new.credentials).await? {
             return Ok(false);
         }
-        let (psu, level) = (&new.psu.0, new.level.as_str());
-        let (authorisation, method) = new.level.columns();
+        let (psu, level) = (&new.psu.0, new.scope.as_str());
+        let (authorisation, method) = new.scope.columns();
         sqlx::query("DELETE FROM session WHERE digest = $1")
             .bind(new.instead_of.unwrap_or_default())
             .execute(&mut *transaction)
@@ -201,12 +201,12 @@ impl FromRow<'_, AnyRow> for Session {
         Ok(Self {
             digest: columns.get("digest")?,
             psu: columns.get("psu")?,
-            level: match columns.get::<String>("level")?.as_str() {
-                "authorisation" => Level::Authorisation {
+            scope: match columns.get::<String>("level")?.as_str() {
+                "authorisation" => SessionScope::Authorisation {
                     id: columns.get("authorisation")?,
                     method: columns.get("method")?,
                 },
-                "full" => Level::Full,
+                "full" => SessionScope::Full,
                 _ => return Err(columns.corrupt("level")),
             },
             begun: columns.get("begun")?,
@@ -239,8 +239,8 @@ mod tests {
         DateTime::from_timestamp(1_790_000_000, 0).unwrap() + TimeDelta::minutes(minutes)
     }
 
-    fn for_one() -> Level {
-        Level::Authorisation {
+    fn for_one() -> SessionScope {
+        SessionScope::Authorisation {
             id: "1".to_owned(),
             method: "totp".to_owned(),
         }
@@ -253,14 +253,14 @@ mod tests {
     async fn begin(
         sessions: &Sessions,
         digest: &str,
-        level: Level,
+        scope: SessionScope,
         instead_of: Option<&str>,
         now: DateTime<Utc>,
     ) -> bool {
         let new = NewSession {
             digest,
             psu: &anna(),
-            level,
+            scope,
             credentials: CredentialsVersion::default(),
             instead_of,
             now,
@@ -272,7 +272,7 @@ mod tests {
     async fn a_session_is_over_when_it_is_idle_or_old() {
         let (sessions, _folder) = sessions().await;
         let begin = async |digest| {
-            begin(&sessions, digest, Level::Full, None, at(0)).await;
+            begin(&sessions, digest, SessionScope::Full, None, at(0)).await;
         };
         let goes_on =
             async |digest: &str, minute| sessions.find(digest, at(minute)).await.unwrap().is_some();
@@ -294,7 +294,7 @@ mod tests {
         for number in 0..PER_CUSTOMER {
             let digest = format!("ahead {number}");
             let begun = at(ahead) + TimeDelta::seconds(number);
-            begin(&sessions, &digest, Level::Full, None, begun).await;
+            begin(&sessions, &digest, SessionScope::Full, None, begun).await;
         }
         let found = async |digest: &str, minute| sessions.find(digest, at(minute)).await.unwrap();
         assert_eq!(found("ahead 19", 0).await.unwrap().begun, at(0));
@@ -306,7 +306,7 @@ mod tests {
         assert!(found("ahead 18", 480).await.is_none(), "old");
         // What begins now outlives what was begun ahead.
         for (digest, minute) in [("one", 480), ("two", 481), ("three", 482)] {
-            begin(&sessions, digest, Level::Full, None, at(minute)).await;
+            begin(&sessions, digest, SessionScope::Full, None, at(minute)).await;
         }
         assert!(found("one", 482).await.is_some());
     }
@@ -316,11 +316,18 @@ mod tests {
         let (sessions, _folder) = sessions().await;
         begin(&sessions, "first", for_one(), None, at(0)).await;
         let first = sessions.find("first", at(0)).await.unwrap().unwrap();
-        assert_eq!(first.level, for_one());
-        begin(&sessions, "second", Level::Full, Some("first"), at(1)).await;
+        assert_eq!(first.scope, for_one());
+        begin(
+            &sessions,
+            "second",
+            SessionScope::Full,
+            Some("first"),
+            at(1),
+        )
+        .await;
         assert!(sessions.find("first", at(1)).await.unwrap().is_none());
         let second = sessions.find("second", at(1)).await.unwrap().unwrap();
-        assert_eq!((second.level, second.psu), (Level::Full, anna()));
+        assert_eq!((second.scope, second.psu), (SessionScope::Full, anna()));
         sessions.end("second").await.unwrap();
         assert!(sessions.find("second", at(1)).await.unwrap().is_none());
     }
@@ -330,7 +337,14 @@ mod tests {
         let (sessions, _folder) = sessions().await;
         for number in 0..=PER_CUSTOMER {
             let now = at(0) + TimeDelta::seconds(number);
-            begin(&sessions, &number.to_string(), Level::Full, None, now).await;
+            begin(
+                &sessions,
+                &number.to_string(),
+                SessionScope::Full,
+                None,
+                now,
+            )
+            .await;
         }
         assert!(sessions.find("0", at(1)).await.unwrap().is_none());
         assert!(sessions.find("1", at(1)).await.unwrap().is_some());
@@ -359,13 +373,13 @@ mod tests {
         // Her password is checked, and replaced before the session begins.
         credentials.set(&anna, "old", None).await.unwrap();
         let checked = credentials.version(&anna).await.unwrap();
-        let new = |level: Level, instead_of, credentials| NewSession {
-            digest: match level {
-                Level::Authorisation { .. } => "authorisation",
-                Level::Full => "full",
+        let new = |scope: SessionScope, instead_of, credentials| NewSession {
+            digest: match scope {
+                SessionScope::Authorisation { .. } => "authorisation",
+                SessionScope::Full => "full",
             },
             psu: &anna,
-            level,
+            scope,
             credentials,
             instead_of,
             now: at(0),
@@ -390,7 +404,11 @@ mod tests {
             .unwrap()
             .unwrap();
         credentials.set(&anna, "newer", None).await.unwrap();
-        let late = sessions.begin(new(Level::Full, Some("authorisation"), found.credentials));
+        let late = sessions.begin(new(
+            SessionScope::Full,
+            Some("authorisation"),
+            found.credentials,
+        ));
         assert!(!late.await.unwrap());
         for digest in ["password", "full"] {
             assert!(sessions.find(digest, at(0)).await.unwrap().is_none());

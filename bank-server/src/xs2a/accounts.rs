@@ -9,7 +9,7 @@ use shared_types::xs2a::transaction::{
     AccountReport, TransactionDetails, TransactionResponse, TransactionsResponse,
 };
 
-use super::consent_access::{ConsentAccess, Opened};
+use super::consent_access::{ConsentAccess, GrantedAccount};
 use super::error::ApiError;
 use super::parameters::Parameters;
 use super::report;
@@ -26,7 +26,7 @@ fn path_of(id: &str) -> String {
     format!("/v1/accounts/{id}")
 }
 
-fn present(account: Opened<'_, AccountDetails>) -> AccountDetails {
+fn present(account: GrantedAccount<'_, AccountDetails>) -> AccountDetails {
     let links = account.links(&path_of(&account.id.0));
     let grant = account.grant;
     // Names of owners and of the customer are more than PSD2 opens; they need a consent that asks for them.
@@ -156,7 +156,7 @@ pub(super) async fn transactions(
     let list = access.list_request(&request)?;
     let account = access.account(&id, payment, list.with_balance).await?;
     account.require_transactions()?;
-    let mut listing = access.turn(list, &account.id).await?;
+    let mut listing = access.open_list(list, &account.id).await?;
     let core = &access.state.core;
     let page = core
         .transactions_as_json(&account.id, &listing.query)
@@ -165,7 +165,7 @@ pub(super) async fn transactions(
     let path_of_list = format!("{path}/transactions");
     let links = Links::new().with("account", path);
     let links = access
-        .hand_out(links, &path_of_list, &account, &mut listing, &page)
+        .finish_page(links, &path_of_list, &account, &mut listing, &page)
         .await?;
     let status = listing.query.status;
     let empty = TransactionsResponse {

@@ -16,7 +16,7 @@ pub(super) struct Preferences {
     pub(super) redirect: Option<bool>,
     /// `TPP-Decoupled-Preferred`.
     pub(super) decoupled: Option<bool>,
-    /// It names its customer (`PSU-ID`).
+    /// The TPP names its customer (`PSU-ID`).
     pub(super) names_customer: bool,
 }
 
@@ -29,7 +29,7 @@ impl Preferences {
         })
     }
 
-    /// Whether the TPP says anything about the approach.
+    /// Whether the TPP states a preference.
     pub(super) fn are_stated(self) -> bool {
         self.redirect.is_some() || self.decoupled.is_some()
     }
@@ -64,7 +64,7 @@ pub(super) fn choose(offered: &[ScaApproach], preferences: Preferences) -> Optio
         .min_by_key(|approach| preferences.distance(*approach))
 }
 
-/// A header that says yes or no.
+/// Value of a boolean header.
 pub(super) fn truth(request: &HttpRequest, name: &'static str) -> Result<Option<bool>, ApiError> {
     match single(request, name)?.as_deref() {
         None => Ok(None),

@@ -27,8 +27,8 @@ pub(super) struct AuthenticatedTpp {
     forwarded: Option<Arc<Forwarded>>,
 }
 
-/// A request that is refused before it meets a resource, and whether its connection ends with the answer. That of a
-/// gateway does not end for what one of its peers did.
+/// Error of a request before it reaches a resource, and whether its connection ends with the
+/// response. The connection of a gateway does not end for one of its peers.
 pub(super) struct Rejection {
     pub(super) error: ApiError,
     close: bool,
@@ -65,7 +65,7 @@ impl AuthenticatedTpp {
         })
     }
 
-    /// Whether the certificate is still trusted.
+    /// Fails if the certificate is no longer trusted.
     pub(super) async fn still_here(&self) -> Result<(), Rejection> {
         if let Err(end) = self.connection.evaluate() {
             return Err(gone(&self.connection, &end));
@@ -79,7 +79,7 @@ impl AuthenticatedTpp {
             .map_err(|end| connection_rejected(&self.connection, forwarded, &end))
     }
 
-    /// Ready once the connection may no longer be used.
+    /// Ready once the connection has lost trust.
     pub(super) async fn ended(&self) {
         self.connection.trust_lost().await;
     }
@@ -93,7 +93,7 @@ impl AuthenticatedTpp {
 }
 
 impl Rejection {
-    /// The connection ends with the answer.
+    /// Rejection that ends the connection.
     pub(super) fn ending(error: ApiError) -> Self {
         Self { error, close: true }
     }
@@ -116,7 +116,7 @@ impl From<ApiError> for Rejection {
     }
 }
 
-/// The answer after which the connection ends.
+/// Response that ends the connection.
 pub(super) fn closing(error: &ApiError) -> HttpResponse {
     let mut answer = error.respond();
     answer
@@ -144,8 +144,8 @@ fn itself(request: &ServiceRequest, state: &Xs2a, connection: &Connection) -> Re
 
 /// Authenticates the TPP behind a gateway.
 ///
-/// Cost: the header's decoding, one digest and one look-up. No signature is checked where an earlier judgement of the
-/// same chain stands.
+/// Cost: decoding of the header, one digest and one look-up. No signature is verified while the
+/// verdict on the same chain is cached.
 async fn behind(
     forwarding: &Forwarding,
     request: &ServiceRequest,
@@ -183,7 +183,7 @@ async fn behind(
     Ok((tpp, forwarded))
 }
 
-/// The forwarded peer is rejected; the gateway is not.
+/// Rejection of the forwarded peer, not of the gateway.
 fn connection_rejected(
     gateway: &Connection,
     forwarded: &Forwarded,
@@ -193,8 +193,8 @@ fn connection_rejected(
     ApiError::peer_rejected(end).into()
 }
 
-/// The peer at the other end may not be here, and is about to be told. A gateway's own trouble is not that of the peer
-/// whose request it is.
+/// Rejection of a connection that has lost trust. If it is a gateway's, the forwarded peer gets a
+/// neutral error.
 fn gone(connection: &Connection, end: &PeerRejection<NotATpp>) -> Rejection {
     Rejection::ending(if connection.is_gateway() {
         ApiError::gateway()

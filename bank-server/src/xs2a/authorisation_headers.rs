@@ -19,8 +19,8 @@ const REDIRECT_URI: &str = "TPP-Redirect-URI";
 const NOK_REDIRECT_URI: &str = "TPP-Nok-Redirect-URI";
 const EXPLICIT: &str = "TPP-Explicit-Authorisation-Preferred";
 
-/// The longest `PSU-ID` that is taken, in bytes.
-const LONGEST_ID: usize = 256;
+/// Maximum length of a `PSU-ID`, in bytes.
+const MAX_ID: usize = 256;
 
 /// Headers of the TPP.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub(super) struct AuthorisationHeaders {
     pub(super) redirect_uri: Option<String>,
     /// Redirect URI after failure.
     pub(super) nok_redirect_uri: Option<String>,
-    /// It starts the authorisation by itself, later.
+    /// The TPP starts the authorisation itself, later.
     pub(super) explicit: bool,
     preferences: Preferences,
 }
@@ -60,7 +60,7 @@ impl AuthorisationHeaders {
         })
     }
 
-    /// The approach that comes nearest, of those in which that access can be approved.
+    /// The nearest approach to the preferences, of those in which that access can be approved.
     pub(super) fn approach(
         &self,
         access: &AccountAccess,
@@ -71,7 +71,7 @@ impl AuthorisationHeaders {
         choose(&possible, self.preferences).ok_or_else(ApiError::internal)
     }
 
-    /// The approach for an authorisation that is started after its consent was asked for, which settled one.
+    /// The approach of an authorisation that is started after its consent, which has an approach.
     pub(super) fn later_approach(
         &self,
         consent: &Consent,
@@ -87,7 +87,7 @@ impl AuthorisationHeaders {
         }
     }
 
-    /// All of it in a text: two requests with one id must not differ in it.
+    /// Text of the headers, for the digest of the request.
     pub(super) fn text(&self) -> String {
         format!(
             "{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
@@ -100,8 +100,8 @@ impl AuthorisationHeaders {
     }
 }
 
-/// The approaches in which that access can be approved: where the customer chooses the accounts, those in which the bank
-/// itself shows her which there are (EBA Q&A 2021/6246).
+/// The approaches in which that access can be approved. If the customer chooses the accounts, only
+/// those in which the bank itself shows them to her (EBA Q&A 2021/6246).
 fn possible(access: &AccountAccess, approving: &Approving) -> Result<Vec<ScaApproach>, ApiError> {
     let mut possible = approving.offered.clone();
     if is_bank_offered(access) {
@@ -117,7 +117,7 @@ fn possible(access: &AccountAccess, approving: &Approving) -> Result<Vec<ScaAppr
     Ok(possible)
 }
 
-/// Checks that a customer who approves on the bank's pages can be sent back, where the TPP needs the code that she brings.
+/// Fails if the customer cannot be redirected back with the confirmation code that the TPP needs.
 pub(super) fn check_return(
     approach: ScaApproach,
     redirect_uri: Option<&str>,
@@ -139,7 +139,7 @@ pub(super) fn check_return(
 /// `PSU-ID`: with what the customer logs in at the bank.
 pub(super) fn psu_id(request: &HttpRequest) -> Result<Option<PsuId>, ApiError> {
     match single(request, PSU_ID)? {
-        Some(id) if id.is_empty() || id.len() > LONGEST_ID => Err(ApiError::format(
+        Some(id) if id.is_empty() || id.len() > MAX_ID => Err(ApiError::format(
             PSU_ID,
             "expected that with which the customer logs in at the bank",
         )),

@@ -8,8 +8,8 @@ use super::consent_access::single;
 use super::error::ApiError;
 use super::middleware::RequestContext;
 
-/// Receives the body: `application/json`, not compressed, at most `limit` bytes. They count among those of its organisation
-/// until the request ends.
+/// Receives the body: `application/json`, not compressed, at most `limit` bytes. They count towards
+/// the limit of the organisation until the request ends.
 pub(super) async fn receive(
     request: &HttpRequest,
     mut payload: Payload,

@@ -9,7 +9,7 @@ use shared_types::xs2a::card_account::{
 use shared_types::xs2a::link::Links;
 use shared_types::xs2a::message::TppMessages;
 
-use super::consent_access::{ConsentAccess, Opened};
+use super::consent_access::{ConsentAccess, GrantedAccount};
 use super::error::ApiError;
 use super::parameters::Parameters;
 use super::report;
@@ -26,7 +26,7 @@ fn path_of(id: &str) -> String {
     format!("/v1/card-accounts/{id}")
 }
 
-fn present(account: Opened<'_, CardAccountDetails>) -> CardAccountDetails {
+fn present(account: GrantedAccount<'_, CardAccountDetails>) -> CardAccountDetails {
     let links = account.links(&path_of(&account.id.0));
     let grant = account.grant;
     // The owner's name is more than PSD2 opens; it needs a consent that asks for it.
@@ -152,7 +152,7 @@ pub(super) async fn transactions(
     let list = access.list_request(&request)?;
     let account = access.account(&id, card, list.with_balance).await?;
     account.require_transactions()?;
-    let mut listing = access.turn(list, &account.id).await?;
+    let mut listing = access.open_list(list, &account.id).await?;
     let core = &access.state.core;
     let page = core
         .card_transactions_as_json(&account.id, &listing.query)
@@ -161,7 +161,7 @@ pub(super) async fn transactions(
     let path_of_list = format!("{path}/transactions");
     let links = Links::new().with("cardAccount", path);
     let links = access
-        .hand_out(links, &path_of_list, &account, &mut listing, &page)
+        .finish_page(links, &path_of_list, &account, &mut listing, &page)
         .await?;
     let status = listing.query.status;
     let empty = CardTransactionsResponse {

@@ -26,7 +26,7 @@ const PSU_IP_ADDRESS: &str = "PSU-IP-Address";
 pub(super) struct ConsentAccess {
     pub(super) state: web::Data<Xs2a>,
     granted: Arc<Granted>,
-    /// The customer is present.
+    /// The customer is present (`PSU-IP-Address`).
     attended: bool,
 }
 
@@ -65,18 +65,18 @@ impl FromRequest for ConsentAccess {
     }
 }
 
-/// An account that the consent opens; `D` is the standard's form of it.
-pub(super) struct Opened<'a, D> {
+/// Account that the consent opens; `D` is the standard's form of it.
+pub(super) struct GrantedAccount<'a, D> {
     pub(super) id: AccountId,
     pub(super) details: D,
     pub(super) reference: AccountReference,
     pub(super) grant: &'a Grant,
-    /// There if they were asked for and the consent opens them.
+    /// The balances, if they were requested and the consent opens them.
     pub(super) balances: Option<Vec<Balance>>,
 }
 
 impl ConsentAccess {
-    /// The consent it is under.
+    /// The consent.
     pub(super) fn consent(&self) -> &Consent {
         &self.granted.consent
     }
@@ -88,18 +88,19 @@ impl ConsentAccess {
         &self,
         kind: fn(AccountKind) -> Option<D>,
         with_balance: bool,
-    ) -> Result<Vec<Opened<'_, D>>, ApiError> {
+    ) -> Result<Vec<GrantedAccount<'_, D>>, ApiError> {
         let grants: Vec<&Grant> = self.granted.grants.iter().collect();
         self.open(&grants, kind, with_balance).await
     }
 
-    /// One account of that kind. One that the consent does not open and one that never was are answered alike.
+    /// One account of that kind. An account that the consent does not open fails like one that does
+    /// not exist.
     pub(super) async fn account<D>(
         &self,
         id: &str,
         kind: fn(AccountKind) -> Option<D>,
         with_balance: bool,
-    ) -> Result<Opened<'_, D>, ApiError> {
+    ) -> Result<GrantedAccount<'_, D>, ApiError> {
         let grants: Vec<&Grant> = self
             .granted
             .grants
@@ -121,7 +122,7 @@ impl ConsentAccess {
     pub(super) async fn count_one<D>(
         &self,
         resource: Resource<'_>,
-        shown: &Opened<'_, D>,
+        shown: &GrantedAccount<'_, D>,
     ) -> Result<(), ApiError> {
         self.count(resource, std::slice::from_ref(shown)).await
     }
@@ -130,7 +131,7 @@ impl ConsentAccess {
     pub(super) async fn count<D>(
         &self,
         resource: Resource<'_>,
-        shown: &[Opened<'_, D>],
+        shown: &[GrantedAccount<'_, D>],
     ) -> Result<(), ApiError> {
         let (usage, consent, now) = (&self.state.usage, self.consent(), self.state.calendar.now());
         match allowance(consent, self.attended) {
@@ -154,7 +155,7 @@ impl ConsentAccess {
                 if !usage.once(&consent.id, resource, shown, now, ends).await? {
                     return Err(ApiError::read_twice());
                 }
-                // It is noted along with that.
+                // The last use was recorded along with that.
                 return Ok(());
             }
         }
@@ -176,14 +177,14 @@ impl ConsentAccess {
         grants: &[&'a Grant],
         kind: fn(AccountKind) -> Option<D>,
         with_balance: bool,
-    ) -> Result<Vec<Opened<'a, D>>, ApiError> {
+    ) -> Result<Vec<GrantedAccount<'a, D>>, ApiError> {
         let ids: Vec<AccountId> = grants.iter().map(|grant| grant.account.clone()).collect();
         let mut opened = Vec::with_capacity(grants.len());
         for account in self.state.core.accounts(&ids).await? {
             let reference = account.reference();
             let grant = grants.iter().find(|grant| grant.account == account.id);
             if let (Some(grant), Some(details)) = (grant, kind(account.kind)) {
-                opened.push(Opened {
+                opened.push(GrantedAccount {
                     id: account.id,
                     details,
                     reference,
@@ -207,7 +208,7 @@ impl ConsentAccess {
     }
 }
 
-impl<D> Opened<'_, D> {
+impl<D> GrantedAccount<'_, D> {
     /// Fails where the consent does not open the balances.
     pub(super) fn require_balances(&self) -> Result<(), ApiError> {
         require(
@@ -224,8 +225,8 @@ impl<D> Opened<'_, D> {
         )
     }
 
-    /// Where to go from the account, as far as the consent opens it: nowhere, if it stands in a list alone. `path` is
-    /// that of the account.
+    /// Links from the account to what the consent opens of it; none if the consent opens the list
+    /// alone. `path` is that of the account.
     pub(super) fn links(&self, path: &str) -> Option<Links> {
         if !self.grant.details {
             return None;
@@ -249,7 +250,7 @@ fn require(opened: bool, text: &'static str) -> Result<(), ApiError> {
     }
 }
 
-/// `PSU-IP-Address`: there is one exactly if the customer is present.
+/// `PSU-IP-Address`: present exactly if the customer is present.
 pub(super) fn psu_ip_address(request: &HttpRequest) -> Result<Option<IpAddr>, ApiError> {
     single(request, PSU_IP_ADDRESS)?
         .map(|text| {
@@ -259,7 +260,7 @@ pub(super) fn psu_ip_address(request: &HttpRequest) -> Result<Option<IpAddr>, Ap
         .transpose()
 }
 
-/// A header that may be there once, by its name as the standard spells it.
+/// Value of a header that is allowed once, by its name as the standard spells it.
 pub(super) fn single(
     request: &HttpRequest,
     name: &'static str,

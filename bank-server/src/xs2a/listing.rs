@@ -5,26 +5,26 @@ use chrono::{DateTime, NaiveDate, Utc};
 use shared_types::xs2a::link::Links;
 use url::form_urlencoded::byte_serialize;
 
-use super::consent_access::{ConsentAccess, Opened};
+use super::consent_access::{ConsentAccess, GrantedAccount};
 use super::error::ApiError;
-use super::pages::{Mark, Walk};
-use super::parameters::{Delta, List, Parameters};
+use super::pages::{ListKey, PagePosition};
+use super::parameters::{Delta, ListRequest, Parameters};
 use crate::core_banking::{Listed, Page, PageKey, TransactionQuery};
 use crate::domain::{AccountId, Arrival, Resource};
 
 /// A delta report has no last day: what is booked for a later one has arrived.
 const FAR_AHEAD: Option<NaiveDate> = NaiveDate::from_ymd_opt(9999, 12, 31);
 
-/// A list, turned to the page that is asked for.
+/// List of transactions, at the requested page.
 pub(super) struct Listing {
-    /// What to ask the core banking system for.
+    /// Query for the core banking system.
     pub(super) query: TransactionQuery,
     /// Whether this is the list's first page, which is counted.
     first: bool,
     delta: Option<Delta>,
     with_balance: bool,
-    /// What was asked for, as it stands in the links of its pages.
-    asked: String,
+    /// Parameters of the list, as in the links of its pages.
+    parameters: String,
     started: DateTime<Utc>,
     /// Of a delta report: the newest booked entry on the pages before.
     newest: Option<Arrival>,
@@ -32,22 +32,26 @@ pub(super) struct Listing {
 
 impl ConsentAccess {
     /// The list that a request asks for.
-    pub(super) fn list_request(&self, request: &HttpRequest) -> Result<List, ApiError> {
+    pub(super) fn list_request(&self, request: &HttpRequest) -> Result<ListRequest, ApiError> {
         let today = self.state.calendar.today();
         Parameters::of(request)?.list(today, &self.state.limits)
     }
 
-    /// Turns to the page that a list of an account's transactions is asked for.
-    pub(super) async fn turn(&self, list: List, account: &AccountId) -> Result<Listing, ApiError> {
+    /// Opens the list at the requested page.
+    pub(super) async fn open_list(
+        &self,
+        list: ListRequest,
+        account: &AccountId,
+    ) -> Result<Listing, ApiError> {
         let (now, first_day) = (self.state.calendar.now(), self.first_day());
-        let List {
+        let ListRequest {
             mut query,
             delta,
             with_balance,
             page,
         } = list;
-        let asked = asked(&query, delta.as_ref());
-        // On later pages too: a list that was begun in time is not a way to old transactions for ever.
+        let parameters = parameters(&query, delta.as_ref());
+        // On later pages too: a list that was begun in time does not open old transactions for ever.
         if let Some(delta) = &delta {
             if !self.state.core.has_deltas() {
                 return Err(ApiError::not_supported(
@@ -72,14 +76,14 @@ impl ConsentAccess {
             first: page.is_none(),
             delta,
             with_balance,
-            asked,
+            parameters,
             started: now,
             newest: None,
         };
         match (&page, &listing.delta) {
             (Some(token), _) => {
-                let mark = self
-                    .walk(&listing, account)
+                let position = self
+                    .key(&listing, account)
                     .open(&self.state.vault, token, now)
                     .ok_or_else(|| {
                         ApiError::format(
@@ -87,10 +91,10 @@ impl ConsentAccess {
                             "not a page of this list, or older than an hour; start again with the first page",
                         )
                     })?;
-                listing.query.after = Some(mark.place);
-                listing.query.since = mark.since;
-                listing.started = mark.started;
-                listing.newest = mark.newest;
+                listing.query.after = Some(position.place);
+                listing.query.since = position.since;
+                listing.started = position.started;
+                listing.newest = position.newest;
             }
             (None, Some(delta)) => {
                 listing.query.since = Some(self.start(delta, account, first_day).await?);
@@ -100,7 +104,7 @@ impl ConsentAccess {
         Ok(listing)
     }
 
-    /// After which place a delta report starts.
+    /// Arrival after which a delta report starts.
     async fn start(
         &self,
         delta: &Delta,
@@ -124,13 +128,13 @@ impl ConsentAccess {
         }
     }
 
-    /// Hands out a page: counts the read with the first one, records the position of a delta report
+    /// Finishes a page: counts the read with the first one, records the position of a delta report
     /// with the last one, and returns `links` with those of the list, `first` and `next`.
-    pub(super) async fn hand_out<D>(
+    pub(super) async fn finish_page<D>(
         &self,
         links: Links,
         path: &str,
-        account: &Opened<'_, D>,
+        account: &GrantedAccount<'_, D>,
         listing: &mut Listing,
         page: &Page<Listed>,
     ) -> Result<Links, ApiError> {
@@ -160,7 +164,7 @@ impl ConsentAccess {
         listing: &Listing,
         next: Option<PageKey>,
     ) -> Links {
-        let query = format!("{path}?{}", listing.asked);
+        let query = format!("{path}?{}", listing.parameters);
         let balance = if listing.with_balance {
             "&withBalance=true"
         } else {
@@ -168,27 +172,29 @@ impl ConsentAccess {
         };
         let links = links.with("first", format!("{query}{balance}"));
         let Some(place) = next else { return links };
-        let mark = Mark {
+        let position = PagePosition {
             place,
             started: listing.started,
             since: listing.query.since,
             newest: listing.newest,
         };
-        let token = self.walk(listing, account).token(&self.state.vault, &mark);
+        let token = self
+            .key(listing, account)
+            .token(&self.state.vault, &position);
         links.with("next", format!("{query}&page={token}"))
     }
 
-    fn walk<'a>(&'a self, listing: &'a Listing, account: &'a AccountId) -> Walk<'a> {
-        Walk {
+    fn key<'a>(&'a self, listing: &'a Listing, account: &'a AccountId) -> ListKey<'a> {
+        ListKey {
             consent: &self.consent().id,
             account: &account.0,
-            asked: &listing.asked,
+            parameters: &listing.parameters,
         }
     }
 }
 
-/// What was asked for, as the parameters of a link.
-fn asked(query: &TransactionQuery, delta: Option<&Delta>) -> String {
+/// Parameters of the list, for a link.
+fn parameters(query: &TransactionQuery, delta: Option<&Delta>) -> String {
     let TransactionQuery {
         from,
         to,
@@ -196,7 +202,7 @@ fn asked(query: &TransactionQuery, delta: Option<&Delta>) -> String {
         limit,
         ..
     } = query;
-    let what = match delta {
+    let selection = match delta {
         None => format!("dateFrom={from}&dateTo={to}"),
         Some(Delta::AfterEntry(reference)) => {
             let reference: String = byte_serialize(reference.as_bytes()).collect();
@@ -205,5 +211,5 @@ fn asked(query: &TransactionQuery, delta: Option<&Delta>) -> String {
         Some(Delta::AfterLastReport) => "deltaList=true".to_owned(),
     };
     let status = status.as_str();
-    format!("{what}&bookingStatus={status}&pageSize={limit}")
+    format!("{selection}&bookingStatus={status}&pageSize={limit}")
 }

@@ -36,7 +36,7 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 pub(super) struct RequestContext {
     pub(super) tpp: Arc<Tpp>,
     pub(super) request_id: Uuid,
-    /// Whether the body of the request is still on its way; tells a slow TPP from a slow bank.
+    /// Whether the body of the request is still arriving: distinguishes a slow TPP from a slow bank.
     pub(super) receiving: Rc<Cell<bool>>,
     /// Permit of the request among those of the TPP.
     pub(super) permit: Arc<RequestPermit>,
@@ -128,7 +128,7 @@ pub(crate) async fn middleware(
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
-    // Account data is for whom it was sent, once.
+    // Account data is not cached.
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -144,15 +144,15 @@ pub(crate) async fn middleware(
 /// Log fields of a request, none of them personal data of a customer.
 pub(super) struct RequestSummary<'a> {
     pub(super) method: &'a Method,
-    /// The path as a template, if it leads somewhere.
+    /// The path as a template, if a resource has it.
     pub(super) resource: Option<&'a str>,
     pub(super) status: u16,
     pub(super) tpp: Option<&'a OrganisationId>,
-    /// The code with which it was refused before it met a resource.
+    /// The error code of the middleware.
     pub(super) refused: Option<&'a str>,
 }
 
-/// A request that was let through, or refused.
+/// Outcome of a request.
 struct Passed {
     response: ServiceResponse<BoxBody>,
     tpp_session: Option<AuthenticatedTpp>,
@@ -200,7 +200,7 @@ async fn pass(
                 }),
             };
             let response = outcome??.map_into_boxed_body();
-            // Trust can have ended while the answer was made: what the peer may no longer have is not sent.
+            // Trust can have ended while the handler ran: the response is not sent then.
             match session.still_here().await {
                 Ok(()) => (response, None),
                 Err(closed) => (response.into_response(closed.respond()), Some(closed.error)),
@@ -237,7 +237,7 @@ impl MessageBody for Sending {
     }
 }
 
-/// The checks, in order: the cheapest and the most important first.
+/// Authorises the request. The cheapest and most important checks come first.
 fn authorize(
     request: &ServiceRequest,
     session: &AuthenticatedTpp,
@@ -289,7 +289,7 @@ fn request_id(headers: &HeaderMap) -> Result<Uuid, ApiError> {
     }
 }
 
-/// Whether JSON is among what the TPP takes (RFC 9110, section 12.5.1). No header means everything.
+/// Whether the TPP accepts JSON (RFC 9110, section 12.5.1). No header accepts everything.
 fn accepts_json(headers: &HeaderMap) -> bool {
     let mut ranges = headers
         .get_all(ACCEPT)
@@ -309,7 +309,7 @@ fn accepts_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// The request is gone with the handler that was given up, so the answer is made without it.
+/// Error of a request whose handler was cancelled. The request is gone with it.
 #[derive(Debug)]
 struct GivenUp {
     error: ApiError,

@@ -22,9 +22,9 @@ pub(super) fn path(authorisation: &Authorisation) -> String {
     format!("{consent}/authorisations/{}", authorisation.id)
 }
 
-/// The links of an authorisation that has come so far.
+/// The links of an authorisation, by its status.
 ///
-/// `starting`: the answer is to its start, in which the standard calls one link by another name.
+/// `starting`: in the response to its start, the standard names one link differently.
 pub(super) fn links(
     authorisation: &Authorisation,
     can_select: bool,
@@ -82,7 +82,7 @@ fn on_our_pages(
     }
 }
 
-/// The link by which an authorisation of that approach is started, with all that it needs.
+/// The link that starts an authorisation of that approach.
 pub(super) fn start_link(
     links: Links,
     consent: &str,
@@ -98,7 +98,7 @@ pub(super) fn start_link(
     links.with(name, format!("{}/authorisations", consent_path(consent)))
 }
 
-/// What the customer should know.
+/// Message for the customer.
 pub(super) fn psu_message(authorisation: &Authorisation) -> Option<Text<500>> {
     let text = match (authorisation.approach, authorisation.status) {
         (ScaApproach::Decoupled, ScaStatus::Started) => {
@@ -112,7 +112,7 @@ pub(super) fn psu_message(authorisation: &Authorisation) -> Option<Text<500>> {
     Some(Text::cut(text))
 }
 
-/// The methods that the customer can choose among.
+/// The methods for the customer's choice.
 pub(super) fn methods(step: &Step) -> Option<Vec<AuthenticationObject>> {
     let methods: Vec<_> = step
         .methods
@@ -122,7 +122,7 @@ pub(super) fn methods(step: &Step) -> Option<Vec<AuthenticationObject>> {
     (!methods.is_empty()).then_some(methods)
 }
 
-/// The method that is chosen, while its answer is awaited.
+/// The chosen method, while its answer is awaited.
 pub(super) fn chosen_method(authorisation: &Authorisation) -> Option<AuthenticationObject> {
     let awaited = matches!(
         authorisation.status,
@@ -134,7 +134,7 @@ pub(super) fn chosen_method(authorisation: &Authorisation) -> Option<Authenticat
         .and_then(MethodId::for_tpp)
 }
 
-/// What the customer is asked for.
+/// Data of the challenge.
 pub(super) fn challenge_data(step: &Step) -> Option<ChallengeData> {
     match step.challenge {
         Some(Challenge::Code { digits }) => Some(ChallengeData {

@@ -14,61 +14,66 @@ use crate::core_banking::PageKey;
 use crate::domain::Arrival;
 use crate::store::vault::Vault;
 
-/// How long after its first page a list can be walked through.
+/// Lifetime of a list, from its first page.
 pub(super) const LIFETIME: TimeDelta = TimeDelta::hours(1);
 
-/// The list that is walked through.
+/// The list that a token is valid for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Walk<'a> {
+pub(super) struct ListKey<'a> {
     pub(super) consent: &'a str,
     pub(super) account: &'a str,
-    /// What was asked for, as it stands in the links of its pages.
-    pub(super) asked: &'a str,
+    /// Parameters of the list, as in the links of its pages.
+    pub(super) parameters: &'a str,
 }
 
-/// Where a walk is, between two pages.
+/// Position between two pages of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct PagePosition {
     /// The last entry of the page before.
     pub(super) place: PageKey,
     /// When the first page was read.
     pub(super) started: DateTime<Utc>,
-    /// Of a delta report: after which place it starts.
+    /// Of a delta report: the arrival after which it starts.
     pub(super) since: Option<Arrival>,
     /// Of a delta report: the newest booked entry so far.
     pub(super) newest: Option<Arrival>,
 }
 
-impl Walk<'_> {
-    /// The token for the page after that mark.
-    pub(super) fn token(&self, vault: &Vault, mark: &Mark) -> String {
+impl ListKey<'_> {
+    /// Token of the page after that position.
+    pub(super) fn token(&self, vault: &Vault, position: &PagePosition) -> String {
         let PageKey {
             booked,
             date,
             sequence,
-        } = mark.place;
+        } = position.place;
         let kind = if booked { 'b' } else { 'p' };
-        let started = mark.started.timestamp();
-        let (since, newest) = (arrival(mark.since), arrival(mark.newest));
+        let started = position.started.timestamp();
+        let (since, newest) = (arrival(position.since), arrival(position.newest));
         let text = format!("{kind}.{date}.{sequence}.{started}.{since}.{newest}");
         let stamp = URL_SAFE_NO_PAD.encode(self.stamp(vault, &text));
         format!("{text}.{stamp}")
     }
 
-    /// Reads a token back. `None` for one that was made up, is for another list, or too old.
-    pub(super) fn open(&self, vault: &Vault, token: &str, now: DateTime<Utc>) -> Option<Mark> {
+    /// Opens a token. `None` if it is forged, of another list, or expired.
+    pub(super) fn open(
+        &self,
+        vault: &Vault,
+        token: &str,
+        now: DateTime<Utc>,
+    ) -> Option<PagePosition> {
         let (text, stamp) = token.rsplit_once('.')?;
-        let mark = parse(text)?;
+        let position = parse(text)?;
         let given = URL_SAFE_NO_PAD.decode(stamp).ok()?;
         let genuine = bool::from(self.stamp(vault, text).ct_eq(&given));
-        // Whole seconds: that is how the token has it.
-        let age = now.timestamp() - mark.started.timestamp();
-        (genuine && (0..=LIFETIME.num_seconds()).contains(&age)).then_some(mark)
+        // Whole seconds, as in the token.
+        let age = now.timestamp() - position.started.timestamp();
+        (genuine && (0..=LIFETIME.num_seconds()).contains(&age)).then_some(position)
     }
 
-    fn stamp(&self, vault: &Vault, mark: &str) -> [u8; 32] {
-        // No field but the last can hold a line break: what was asked for is escaped as in a URL.
-        let message = [mark, self.consent, self.asked, self.account];
+    fn stamp(&self, vault: &Vault, position: &str) -> [u8; 32] {
+        // No field but the last can hold a line break: the parameters are escaped as in a URL.
+        let message = [position, self.consent, self.parameters, self.account];
         vault.mac("page", message.join("\n").as_bytes())
     }
 }
@@ -77,7 +82,7 @@ fn arrival(place: Option<Arrival>) -> String {
     place.map_or_else(String::new, |Arrival(place)| place.to_string())
 }
 
-fn parse(text: &str) -> Option<Mark> {
+fn parse(text: &str) -> Option<PagePosition> {
     let mut parts = text.splitn(6, '.');
     let booked = match parts.next()? {
         "b" => true,
@@ -91,7 +96,7 @@ fn parse(text: &str) -> Option<Mark> {
         "" => Some(None),
         number => number.parse().ok().map(|place| Some(Arrival(place))),
     };
-    Some(Mark {
+    Some(PagePosition {
         place: PageKey {
             booked,
             date,
@@ -113,10 +118,10 @@ mod tests {
 
     use super::*;
 
-    const WALK: Walk<'_> = Walk {
+    const KEY: ListKey<'_> = ListKey {
         consent: "consent",
         account: "account",
-        asked: "dateFrom=2026-01-01&dateTo=2026-11-24&bookingStatus=both&pageSize=100",
+        parameters: "dateFrom=2026-01-01&dateTo=2026-11-24&bookingStatus=both&pageSize=100",
     };
 
     fn vault() -> Vault {
@@ -127,8 +132,8 @@ mod tests {
         "2026-11-24T12:00:00Z".parse().unwrap()
     }
 
-    fn mark() -> Mark {
-        Mark {
+    fn position() -> PagePosition {
+        PagePosition {
             place: PageKey {
                 booked: true,
                 date: "2026-11-20".parse().unwrap(),
@@ -142,33 +147,36 @@ mod tests {
 
     #[test]
     fn a_token_is_good_for_its_list_alone() {
-        let token = WALK.token(&vault(), &mark());
-        let opens = |walk: Walk<'_>| walk.open(&vault(), &token, now()).is_some();
-        assert!(opens(WALK));
+        let token = KEY.token(&vault(), &position());
+        let opens = |key: ListKey<'_>| key.open(&vault(), &token, now()).is_some();
+        assert!(opens(KEY));
         for other in [
-            Walk {
+            ListKey {
                 consent: "another",
-                ..WALK
+                ..KEY
             },
-            Walk {
+            ListKey {
                 account: "another",
-                ..WALK
+                ..KEY
             },
-            Walk {
-                asked: "deltaList=true&bookingStatus=both&pageSize=100",
-                ..WALK
+            ListKey {
+                parameters: "deltaList=true&bookingStatus=both&pageSize=100",
+                ..KEY
             },
-            Walk { asked: "", ..WALK },
+            ListKey {
+                parameters: "",
+                ..KEY
+            },
         ] {
             assert!(!opens(other), "{other:?}");
         }
         let other = Vault::new(&[8; 32], Arc::new(SystemRandomness)).unwrap();
-        assert!(WALK.open(&other, &token, now()).is_none());
+        assert!(KEY.open(&other, &token, now()).is_none());
     }
 
     #[test]
     fn a_token_that_was_touched_is_none() {
-        let token = WALK.token(&vault(), &mark());
+        let token = KEY.token(&vault(), &position());
         for (from, to) in [
             ("b.", "p."),
             ("11-20", "11-21"),
@@ -179,20 +187,20 @@ mod tests {
         ] {
             let touched = token.replacen(from, to, 1);
             assert_ne!(touched, token);
-            assert!(WALK.open(&vault(), &touched, now()).is_none(), "{touched}");
+            assert!(KEY.open(&vault(), &touched, now()).is_none(), "{touched}");
         }
         let (unstamped, _) = token.rsplit_once('.').unwrap();
         for made_up in [unstamped.to_owned(), format!("{unstamped}."), String::new()] {
-            assert!(WALK.open(&vault(), &made_up, now()).is_none());
+            assert!(KEY.open(&vault(), &made_up, now()).is_none());
         }
     }
 
     #[test]
     fn a_walk_lasts_an_hour() {
-        let token = WALK.token(&vault(), &mark());
+        let token = KEY.token(&vault(), &position());
         let opens = |seconds: i64| {
             let now = now() + TimeDelta::seconds(seconds);
-            WALK.open(&vault(), &token, now).is_some()
+            KEY.open(&vault(), &token, now).is_some()
         };
         assert!(opens(3600));
         assert!(!opens(3601));
@@ -209,19 +217,19 @@ mod tests {
             newest: Option<i64>,
         ) {
             let date = NaiveDate::from_num_days_from_ce_opt(day).unwrap();
-            let mark = Mark {
+            let position = PagePosition {
                 place: PageKey { booked, date, sequence },
                 started: now(),
                 since: since.map(Arrival),
                 newest: newest.map(Arrival),
             };
-            let token = WALK.token(&vault(), &mark);
-            prop_assert_eq!(WALK.open(&vault(), &token, now()), Some(mark));
+            let token = KEY.token(&vault(), &position);
+            prop_assert_eq!(KEY.open(&vault(), &token, now()), Some(position));
         }
 
         #[test]
         fn no_token_panics(token in "\\PC*") {
-            let _ = WALK.open(&vault(), &token, now());
+            let _ = KEY.open(&vault(), &token, now());
         }
     }
 }

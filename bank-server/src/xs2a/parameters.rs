@@ -9,11 +9,11 @@ use super::error::ApiError;
 use crate::config::LimitsConfig;
 use crate::core_banking::TransactionQuery;
 
-/// Parameters of a request, at most; no operation knows more than seven.
-const MOST: usize = 32;
+/// Maximum of parameters of a request; no operation has more than eight.
+const MAX_PARAMETERS: usize = 32;
 
-/// The standard's longest `entryReference`.
-const LONGEST_REFERENCE: usize = 35;
+/// Maximum length of an `entryReference`, by the standard.
+const MAX_REFERENCE: usize = 35;
 
 /// The query of a request, each name at most once. Unknown names are ignored.
 #[derive(Debug)]
@@ -23,10 +23,10 @@ impl Parameters {
     pub(super) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for (name, value) in url::form_urlencoded::parse(request.query_string().as_bytes()) {
-            if parameters.len() >= MOST {
+            if parameters.len() >= MAX_PARAMETERS {
                 return Err(ApiError::format(
                     "query",
-                    format!("more than {MOST} parameters"),
+                    format!("more than {MAX_PARAMETERS} parameters"),
                 ));
             }
             if parameters.iter().any(|(known, _)| *known == name) {
@@ -62,8 +62,12 @@ impl Parameters {
         self.truth("withBalance")
     }
 
-    /// What `GET …/transactions` asks for.
-    pub(super) fn list(&self, today: NaiveDate, limits: &LimitsConfig) -> Result<List, ApiError> {
+    /// Parameters of `GET …/transactions`.
+    pub(super) fn list(
+        &self,
+        today: NaiveDate,
+        limits: &RequestLimits,
+    ) -> Result<ListRequest, ApiError> {
         let status = match self.get("bookingStatus") {
             Some("booked") => BookingStatus::Booked,
             Some("pending") => BookingStatus::Pending,
@@ -88,7 +92,7 @@ impl Parameters {
             }
         };
         let delta = self.delta()?;
-        // With a delta report the standard lets us ignore the period, which could hide some of what is new.
+        // With a delta report the standard lets us ignore the period, which could hide new entries.
         let (from, to) = match delta {
             Some(_) => (today, today),
             None => self.period(today)?,
@@ -113,7 +117,7 @@ impl Parameters {
             limit,
         };
         let page = self.get("page").map(str::to_owned);
-        Ok(List {
+        Ok(ListRequest {
             query,
             delta,
             // Balances come with the first page, which is counted.
@@ -143,19 +147,19 @@ impl Parameters {
                 "deltaList",
                 "ask for what is new in one way: entryReferenceFrom or deltaList",
             )),
-            Some(reference) if (1..=LONGEST_REFERENCE).contains(&reference.chars().count()) => {
+            Some(reference) if (1..=MAX_REFERENCE).contains(&reference.chars().count()) => {
                 Ok(Some(Delta::AfterEntry(reference.to_owned())))
             }
             Some(_) => Err(ApiError::format(
                 "entryReferenceFrom",
-                format!("expected 1 to {LONGEST_REFERENCE} characters"),
+                format!("expected 1 to {MAX_REFERENCE} characters"),
             )),
             None => Ok(after_last.then_some(Delta::AfterLastReport)),
         }
     }
 }
 
-/// What a delta report is asked for.
+/// Start of a delta report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Delta {
     /// `entryReferenceFrom`: what arrived after the booked entry of this reference.
@@ -165,7 +169,7 @@ pub(super) enum Delta {
 }
 
 impl Delta {
-    /// The parameter that asks for it.
+    /// The parameter that requests it.
     pub(super) const fn parameter(&self) -> &'static str {
         match self {
             Self::AfterEntry(_) => "entryReferenceFrom",
@@ -174,11 +178,11 @@ impl Delta {
     }
 }
 
-/// What a list of transactions is asked for.
+/// Request for a list of transactions.
 #[derive(Debug)]
-pub(super) struct List {
+pub(super) struct ListRequest {
     pub(super) query: TransactionQuery,
-    /// Asks for what is new, instead of a period.
+    /// A delta report, instead of a period.
     pub(super) delta: Option<Delta>,
     pub(super) with_balance: bool,
     /// The token of a page that is not the first.

@@ -7,9 +7,16 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use crate::config::{RedirectUris, ScaConfig};
+/// Rules for redirect URIs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RedirectRules {
+    /// Any host; otherwise only those that the TPP's certificate names.
+    pub(crate) any_host: bool,
+    /// The own machine too, with plain HTTP: for sandboxes.
+    pub(crate) loopback: bool,
+}
 
-/// Why an address is not taken.
+/// Rule that a redirect URI violates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RedirectFault {
     /// More characters than allowed.
@@ -38,15 +45,15 @@ pub(crate) enum RedirectFault {
     ForeignHost,
 }
 
-/// The longest address that is taken, in characters.
+/// Maximum length of an address, in characters.
 pub(crate) const LONGEST: usize = 2048;
 
-/// The address, if it is one that a TPP whose certificate names those hosts may send its customers to.
+/// Validates an address against the hosts that the TPP's certificate names.
 pub(crate) fn check(text: &str, hosts: &[String], rules: &ScaConfig) -> Result<Url, RedirectFault> {
     if text.chars().count() > LONGEST {
         return Err(RedirectFault::TooLong);
     }
-    // A parser that is kind to browsers would drop what is invisible, and take a backslash for a slash.
+    // A browser-like parser drops invisible characters and reads a backslash as a slash.
     if !text
         .bytes()
         .all(|byte| byte.is_ascii_graphic() && byte != b'\\')
@@ -54,7 +61,7 @@ pub(crate) fn check(text: &str, hosts: &[String], rules: &ScaConfig) -> Result<U
         return Err(RedirectFault::NotAnAddress);
     }
     let url = Url::parse(text).map_err(|_| RedirectFault::NotAnAddress)?;
-    // Hosts as they are on the internet: the address will stand in a content security policy, where `;` and `*` have
+    // DNS names alone: the address is part of a content security policy, where `;` and `*` have
     // meanings of their own.
     if let Some(Host::Domain(host)) = url.host()
         && !host
@@ -96,8 +103,8 @@ fn is_loopback(host: &Host<&str>) -> bool {
     }
 }
 
-/// Whether a name in a certificate covers a host. An asterisk stands for the leftmost label, and for all of it (RFC 9525,
-/// section 6.3).
+/// Whether a name in a certificate covers a host. An asterisk stands for the whole leftmost label
+/// (RFC 9525, section 6.3).
 fn covers(pattern: &str, host: &str) -> bool {
     if pattern.parse::<IpAddr>().is_ok() {
         return false;

@@ -8,17 +8,17 @@ use shared_types::xs2a::link::Links;
 use super::error::ApiError;
 use crate::core_banking::{Listed, Page};
 
-/// The answer that is like `empty`, whose lists of transactions are there and empty where they are wanted, with those of
-/// the page in them. Where single transactions can be read below `path`, each has a link.
+/// Response from `empty`, a report with empty lists, filled with the transactions of the page. If
+/// single transactions can be read below `path`, each has a link.
 pub(super) fn respond(
     empty: &impl Serialize,
     page: &Page<Listed>,
     path: Option<&str>,
 ) -> Result<HttpResponse, ApiError> {
     let mut text = serde_json::to_string(empty).map_err(|_| ApiError::internal())?;
-    // From the back: what is looked through has no entries in it yet, whose members may be called so as well.
+    // From the back: entries, which may have members of that name, are not in the text yet.
     for (member, entries) in [("pending", &page.pending), ("booked", &page.booked)] {
-        // Within a string a quotation mark has a backslash before it: this is the member itself.
+        // Within a string a quotation mark is escaped: this is the member itself.
         let start = format!("\"{member}\":[");
         if let Some(found) = text.find(&start) {
             let tail = text.split_off(found + start.len());
@@ -38,7 +38,7 @@ pub(super) fn respond(
         .body(text))
 }
 
-/// `None` if one of them is no object.
+/// Appends the entries. `None` if one of them is no object.
 fn fill(text: &mut String, entries: &[Listed], path: Option<&str>) -> Option<()> {
     let link = path.and_then(link_below);
     for (position, entry) in entries.iter().enumerate() {
@@ -56,16 +56,16 @@ fn fill(text: &mut String, entries: &[Listed], path: Option<&str>) -> Option<()>
     Some(())
 }
 
-/// What stands in each entry before the last segment of its link, and what behind it.
+/// Text of a link before and after its last segment.
 fn link_below(path: &str) -> Option<(String, String)> {
-    // A segment has no character that JSON would escape, and never a blank.
+    // A segment has no character that JSON would escape, and no blank.
     let links = Links::new().with("transactionDetails", format!("{path}/ "));
     let links = serde_json::to_string(&links).ok()?;
     let (before, after) = links.rsplit_once(' ')?;
     Some((format!(r#","_links":{before}"#), after.to_owned()))
 }
 
-/// Adds a transaction id as a segment of a path: what is not unreserved (RFC 3986) is escaped.
+/// Appends a transaction id as a path segment, percent-encoded (RFC 3986).
 fn push_segment(path: &mut String, id: &str) {
     use std::fmt::Write as _;
 

@@ -27,7 +27,7 @@ const EXEMPT_FOR: TimeDelta = TimeDelta::days(180);
 
 /// An authorisation as a customer is shown it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessRequest {
+pub struct ApprovalRequest {
     /// The authorisation, with its current status.
     pub authorisation: Authorisation,
     /// The consent.
@@ -40,7 +40,7 @@ pub struct AccessRequest {
 
 /// The accounts that approving would open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountOffer {
+pub struct OfferedAccess {
     /// Each account, and how far it is opened.
     pub accounts: Vec<(Account, Grant)>,
     /// Whether the customer chooses among them.
@@ -53,7 +53,7 @@ pub struct AccountOffer {
 
 /// Outcome of approving or refusing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
+pub struct ApprovalOutcome {
     /// The current status of the consent.
     pub consent_status: ConsentStatus,
     /// Where the customer goes, if the TPP has said so.
@@ -62,23 +62,24 @@ pub struct Decision {
 
 impl Authorisations {
     /// The authorisation as a customer is shown it, whatever its status.
-    pub async fn page(&self, id: &str) -> Result<AccessRequest, AuthorisationError> {
+    pub async fn request(&self, id: &str) -> Result<ApprovalRequest, AuthorisationError> {
         let authorisation = self
             .store
             .find_for_customer(id)
             .await?
             .ok_or(AuthorisationError::Unknown)?;
-        self.page_of(self.with_current_status(authorisation)).await
+        self.request_of(self.with_current_status(authorisation))
+            .await
     }
 
-    async fn page_of(
+    async fn request_of(
         &self,
         authorisation: Authorisation,
-    ) -> Result<AccessRequest, AuthorisationError> {
+    ) -> Result<ApprovalRequest, AuthorisationError> {
         let found = self.given.find(&authorisation.consent_id).await?;
         let (consent, tpp) = found.ok_or(AuthorisationError::NoSuchConsent)?;
         let consent_status = self.current_consent_status(&consent);
-        Ok(AccessRequest {
+        Ok(ApprovalRequest {
             authorisation,
             consent,
             consent_status,
@@ -87,16 +88,19 @@ impl Authorisations {
     }
 
     /// Authorisations that wait in the bank's app for that customer, the newest first.
-    pub async fn waiting_for(&self, psu: &PsuId) -> Result<Vec<AccessRequest>, AuthorisationError> {
-        let since = self.calendar.now() - self.rules.authorisation_lifetime();
-        let mut pages = Vec::new();
+    pub async fn waiting_for(
+        &self,
+        psu: &PsuId,
+    ) -> Result<Vec<ApprovalRequest>, AuthorisationError> {
+        let since = self.calendar.now() - self.rules.lifetime;
+        let mut requests = Vec::new();
         for authorisation in self.store.waiting_for(psu, since).await? {
-            let page = self.page_of(authorisation).await?;
-            if check_waiting(page.consent_status).is_ok() {
-                pages.push(page);
+            let request = self.request_of(authorisation).await?;
+            if check_waiting(request.consent_status).is_ok() {
+                requests.push(request);
             }
         }
-        Ok(pages)
+        Ok(requests)
     }
 
     /// The customer has logged in for it, or answers it.
@@ -104,7 +108,11 @@ impl Authorisations {
     /// From then on it is hers, if she can answer it: no other customer can approve it, unless she logs in for it before it
     /// is answered (`claim_by_log_in`). One that its TPP has started for
     /// another customer is not shown to her.
-    pub async fn claim(&self, id: &str, psu: &PsuId) -> Result<AccessRequest, AuthorisationError> {
+    pub async fn claim(
+        &self,
+        id: &str,
+        psu: &PsuId,
+    ) -> Result<ApprovalRequest, AuthorisationError> {
         let credentials = self.sca.credentials_of(psu).await?;
         self.claim_under(id, psu, credentials).await
     }
@@ -115,10 +123,10 @@ impl Authorisations {
         id: &str,
         psu: &PsuId,
         credentials: CredentialsVersion,
-    ) -> Result<AccessRequest, AuthorisationError> {
-        let page = self.page(id).await?;
-        check_customer(&page.authorisation, psu)?;
-        self.claim_page(page, psu, credentials).await
+    ) -> Result<ApprovalRequest, AuthorisationError> {
+        let request = self.request(id).await?;
+        check_customer(&request.authorisation, psu)?;
+        self.claim_request(request, psu, credentials).await
     }
 
     /// The same, for a customer who has just logged in for it: she takes the place of one who came so before and has not
@@ -128,64 +136,64 @@ impl Authorisations {
         id: &str,
         psu: &PsuId,
         credentials: CredentialsVersion,
-    ) -> Result<AccessRequest, AuthorisationError> {
-        let page = self.page(id).await?;
-        if !page.authorisation.by_log_in {
-            check_customer(&page.authorisation, psu)?;
+    ) -> Result<ApprovalRequest, AuthorisationError> {
+        let request = self.request(id).await?;
+        if !request.authorisation.by_log_in {
+            check_customer(&request.authorisation, psu)?;
         }
-        self.claim_page(page, psu, credentials).await
+        self.claim_request(request, psu, credentials).await
     }
 
-    async fn claim_page(
+    async fn claim_request(
         &self,
-        page: AccessRequest,
+        request: ApprovalRequest,
         psu: &PsuId,
         credentials: CredentialsVersion,
-    ) -> Result<AccessRequest, AuthorisationError> {
-        let is_new = page.authorisation.psu.as_ref() != Some(psu);
-        check_waiting(page.consent_status)?;
-        match page.authorisation.status {
+    ) -> Result<ApprovalRequest, AuthorisationError> {
+        let is_new = request.authorisation.psu.as_ref() != Some(psu);
+        check_waiting(request.consent_status)?;
+        match request.authorisation.status {
             ScaStatus::Received | ScaStatus::PsuIdentified | ScaStatus::Started => {}
             ScaStatus::PsuAuthenticated if is_new => {}
             status if status.is_final() || status == ScaStatus::Unconfirmed => {
                 return Err(AuthorisationError::OutOfTurn(status));
             }
             // Another approval since then is shown to her now.
-            status if page.authorisation.shown != Some(page.consent.status) => {
+            status if request.authorisation.shown != Some(request.consent.status) => {
                 let change = Change {
-                    shown: Some(page.consent.status),
+                    shown: Some(request.consent.status),
                     ..Change::default()
                 };
-                return self.advance_page(page, status, change).await;
+                return self.advance_request(request, status, change).await;
             }
-            _ => return Ok(page),
+            _ => return Ok(request),
         }
-        self.check_first_approval(&page.consent.id, psu).await?;
+        self.check_first_approval(&request.consent.id, psu).await?;
         if is_new {
             // It becomes that of a customer who can answer it alone.
-            self.offer(&page, psu).await?;
+            self.offer(&request, psu).await?;
         }
         let change = Change {
             psu: Some(psu),
             by_log_in: is_new.then_some(true),
             credentials: Some(credentials),
-            shown: Some(page.consent.status),
+            shown: Some(request.consent.status),
             ..Change::default()
         };
         let to = ScaStatus::PsuAuthenticated;
-        self.advance_page(page, to, change).await
+        self.advance_request(request, to, change).await
     }
 
-    async fn advance_page(
+    async fn advance_request(
         &self,
-        page: AccessRequest,
+        request: ApprovalRequest,
         to: ScaStatus,
         change: Change<'_>,
-    ) -> Result<AccessRequest, AuthorisationError> {
-        let advanced = self.advance(&page.authorisation, to, change, None);
-        Ok(AccessRequest {
+    ) -> Result<ApprovalRequest, AuthorisationError> {
+        let advanced = self.advance(&request.authorisation, to, change, None);
+        Ok(ApprovalRequest {
             authorisation: advanced.await?,
-            ..page
+            ..request
         })
     }
 
@@ -210,40 +218,40 @@ impl Authorisations {
     /// the authorisation does not become hers.
     pub(crate) async fn preview(
         &self,
-        page: &AccessRequest,
+        request: &ApprovalRequest,
         psu: &PsuId,
-    ) -> Result<AccountOffer, AuthorisationError> {
-        check_customer(&page.authorisation, psu)?;
-        self.check_first_approval(&page.consent.id, psu).await?;
-        self.offer(page, psu).await
+    ) -> Result<OfferedAccess, AuthorisationError> {
+        check_customer(&request.authorisation, psu)?;
+        self.check_first_approval(&request.consent.id, psu).await?;
+        self.offer(request, psu).await
     }
 
     /// The accounts that approving would open, for a customer who has logged in.
     pub async fn offer(
         &self,
-        page: &AccessRequest,
+        request: &ApprovalRequest,
         psu: &PsuId,
-    ) -> Result<AccountOffer, AuthorisationError> {
+    ) -> Result<OfferedAccess, AuthorisationError> {
         let accounts = self.core.accounts_of(psu).await?;
-        if page.consent.status == ConsentStatus::PartiallyAuthorised {
-            let granted = self.given.grants_of(&page.consent.id).await?;
+        if request.consent.status == ConsentStatus::PartiallyAuthorised {
+            let granted = self.given.grants_of(&request.consent.id).await?;
             let ids: Vec<AccountId> = granted.iter().map(|grant| grant.account.clone()).collect();
             let offer = joint(&accounts, pair(&self.core.accounts(&ids).await?, granted))?;
-            let approvals_given = self.store.approvals_of(&page.consent.id).await?;
-            return Ok(AccountOffer {
+            let approvals_given = self.store.approvals_of(&request.consent.id).await?;
+            return Ok(OfferedAccess {
                 approvals_given,
                 ..offer
             });
         }
-        let granted = grants(&page.consent.access, &accounts)?;
+        let granted = grants(&request.consent.access, &accounts)?;
         if granted.is_empty() {
             return Err(AuthorisationError::NoAccount);
         }
         let accounts = pair(&accounts, granted);
-        Ok(AccountOffer {
+        Ok(OfferedAccess {
             approvals_needed: needed(&accounts),
             approvals_given: 0,
-            is_choice: is_bank_offered(&page.consent.access),
+            is_choice: is_bank_offered(&request.consent.access),
             accounts,
         })
     }
@@ -280,13 +288,13 @@ impl Authorisations {
         id: &str,
         proof: Proof,
         selected: Option<&[AccountId]>,
-    ) -> Result<Decision, AuthorisationError> {
+    ) -> Result<ApprovalOutcome, AuthorisationError> {
         if !proof.is_for(&Subject::authorisation(id)) {
             return Err(AuthorisationError::OtherCustomer);
         }
-        let (page, opening) = self.ready(id, proof.psu(), selected).await?;
+        let (request, opening) = self.ready(id, proof.psu(), selected).await?;
         let method = Some(proof.method());
-        self.count(page, proof.psu(), method, opening.as_ref())
+        self.count(request, proof.psu(), method, opening.as_ref())
             .await
     }
 
@@ -295,24 +303,24 @@ impl Authorisations {
         &self,
         id: &str,
         psu: &PsuId,
-    ) -> Result<Decision, AuthorisationError> {
-        let (page, opening) = self.ready(id, psu, None).await?;
-        if !self.is_exempt(&page.authorisation, psu).await? {
-            return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
+    ) -> Result<ApprovalOutcome, AuthorisationError> {
+        let (request, opening) = self.ready(id, psu, None).await?;
+        if !self.is_exempt(&request.authorisation, psu).await? {
+            return Err(AuthorisationError::OutOfTurn(request.authorisation.status));
         }
-        self.count(page, psu, None, opening.as_ref()).await
+        self.count(request, psu, None, opening.as_ref()).await
     }
 
     /// Counts an approval, by that method or without a second element. Where the TPP has to confirm
     /// that the customer is its own, it counts only then.
     async fn count(
         &self,
-        page: AccessRequest,
+        request: ApprovalRequest,
         psu: &PsuId,
         method: Option<MethodId>,
         opening: Option<&ApprovedAccess>,
-    ) -> Result<Decision, AuthorisationError> {
-        let authorisation = &page.authorisation;
+    ) -> Result<ApprovalOutcome, AuthorisationError> {
+        let authorisation = &request.authorisation;
         let return_to = address(authorisation.redirect_uri.as_deref());
         if !self.rules.confirmation_code || authorisation.approach != ScaApproach::Redirect {
             let to = ended_by(method);
@@ -329,7 +337,7 @@ impl Authorisations {
                 }
                 outcome => outcome?,
             };
-            return Ok(Decision {
+            return Ok(ApprovalOutcome {
                 consent_status,
                 return_to,
             });
@@ -343,8 +351,8 @@ impl Authorisations {
         {
             return Err(self.overtaken(&authorisation.id).await);
         }
-        Ok(Decision {
-            consent_status: page.consent_status,
+        Ok(ApprovalOutcome {
+            consent_status: request.consent_status,
             return_to: return_to.map(|mut uri| {
                 uri.query_pairs_mut().append_pair("code", &code);
                 uri
@@ -355,39 +363,43 @@ impl Authorisations {
     /// Gives an authorisation up, for want of a proof: nothing is opened, and another may be
     /// started.
     pub async fn give_up(&self, id: &str, psu: &PsuId) -> Result<(), AuthorisationError> {
-        let page = self.page(id).await?;
-        check_customer(&page.authorisation, psu)?;
-        if page.authorisation.status.is_final() {
-            return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
+        let request = self.request(id).await?;
+        check_customer(&request.authorisation, psu)?;
+        if request.authorisation.status.is_final() {
+            return Err(AuthorisationError::OutOfTurn(request.authorisation.status));
         }
-        if !self.fail(&page.authorisation).await? {
+        if !self.fail(&request.authorisation).await? {
             return Err(self.overtaken(id).await);
         }
         Ok(())
     }
 
     /// Refuses it: nothing is opened, and the consent is rejected.
-    pub async fn refuse(&self, id: &str, psu: &PsuId) -> Result<Decision, AuthorisationError> {
-        let page = self.page(id).await?;
-        check_customer(&page.authorisation, psu)?;
-        if page.authorisation.psu.is_none() || page.authorisation.status.is_final() {
-            return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
+    pub async fn refuse(
+        &self,
+        id: &str,
+        psu: &PsuId,
+    ) -> Result<ApprovalOutcome, AuthorisationError> {
+        let request = self.request(id).await?;
+        check_customer(&request.authorisation, psu)?;
+        if request.authorisation.psu.is_none() || request.authorisation.status.is_final() {
+            return Err(AuthorisationError::OutOfTurn(request.authorisation.status));
         }
-        check_waiting(page.consent_status)?;
+        check_waiting(request.consent_status)?;
         let (now, calendar) = (self.calendar.now(), &self.calendar);
         let rejected: Rule<'_> = &|consent| next(consent, Event::Refused, now, calendar);
         if !self
             .store
-            .fail(&page.authorisation, Some(rejected), now)
+            .fail(&request.authorisation, Some(rejected), now)
             .await?
         {
             return Err(self.overtaken(id).await);
         }
-        let uri = page
+        let uri = request
             .authorisation
             .nok_redirect_uri
-            .or(page.authorisation.redirect_uri);
-        Ok(Decision {
+            .or(request.authorisation.redirect_uri);
+        Ok(ApprovalOutcome {
             consent_status: ConsentStatus::Rejected,
             return_to: address(uri.as_deref()),
         })
@@ -423,33 +435,33 @@ impl Authorisations {
         id: &str,
         psu: &PsuId,
         selected: Option<&[AccountId]>,
-    ) -> Result<(AccessRequest, Option<ApprovedAccess>), AuthorisationError> {
-        let page = self.page(id).await?;
-        check_customer(&page.authorisation, psu)?;
-        check_waiting(page.consent_status)?;
+    ) -> Result<(ApprovalRequest, Option<ApprovedAccess>), AuthorisationError> {
+        let request = self.request(id).await?;
+        check_customer(&request.authorisation, psu)?;
+        check_waiting(request.consent_status)?;
         if !matches!(
-            page.authorisation.status,
+            request.authorisation.status,
             ScaStatus::PsuAuthenticated | ScaStatus::ScaMethodSelected
         ) {
-            return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
+            return Err(AuthorisationError::OutOfTurn(request.authorisation.status));
         }
-        let offer = self.offer(&page, psu).await?;
-        if offer.is_choice && page.authorisation.approach == ScaApproach::Embedded {
+        let offer = self.offer(&request, psu).await?;
+        if offer.is_choice && request.authorisation.approach == ScaApproach::Embedded {
             return Err(AuthorisationError::NeedsChoice);
         }
-        if page.consent.status == ConsentStatus::PartiallyAuthorised {
+        if request.consent.status == ConsentStatus::PartiallyAuthorised {
             // Another has approved since she was shown what it opens: it may be other than what she
             // saw. Through a TPP the bank shows her nothing, and she approves what the consent
             // opens.
-            if page.authorisation.approach != ScaApproach::Embedded
-                && page.authorisation.shown != Some(ConsentStatus::PartiallyAuthorised)
+            if request.authorisation.approach != ScaApproach::Embedded
+                && request.authorisation.shown != Some(ConsentStatus::PartiallyAuthorised)
             {
-                return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
+                return Err(AuthorisationError::OutOfTurn(request.authorisation.status));
             }
-            return Ok((page, None));
+            return Ok((request, None));
         }
-        let opening = open(page.consent.access.clone(), offer, selected)?;
-        Ok((page, Some(opening)))
+        let opening = open(request.consent.access.clone(), offer, selected)?;
+        Ok((request, Some(opening)))
     }
 }
 
@@ -464,7 +476,7 @@ pub(super) const fn ended_by(method: Option<MethodId>) -> ScaStatus {
 /// The access of an offer, as far as the customer has chosen.
 fn open(
     access: AccountAccess,
-    offer: AccountOffer,
+    offer: OfferedAccess,
     selected: Option<&[AccountId]>,
 ) -> Result<ApprovedAccess, AuthorisationError> {
     let mut accounts = offer.accounts;
@@ -488,7 +500,7 @@ fn open(
 fn joint(
     hers: &[Account],
     granted: Vec<(Account, Grant)>,
-) -> Result<AccountOffer, AuthorisationError> {
+) -> Result<OfferedAccess, AuthorisationError> {
     let accounts: Vec<_> = granted
         .into_iter()
         .filter(|(account, _)| account.approvals_needed > 1)
@@ -499,7 +511,7 @@ fn joint(
     if accounts.is_empty() || !all_hers {
         return Err(NotTheCustomers.into());
     }
-    Ok(AccountOffer {
+    Ok(OfferedAccess {
         approvals_needed: needed(&accounts),
         approvals_given: 0,
         is_choice: false,

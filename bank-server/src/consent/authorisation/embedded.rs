@@ -248,14 +248,14 @@ impl Authorisations {
         authorisation: &Authorisation,
         opening: Option<ApprovedAccess>,
     ) -> Result<Option<ApprovedAccess>, AuthorisationError> {
-        let page = self.page(&authorisation.id).await?;
+        let request = self.request(&authorisation.id).await?;
         let Some(approved) = opening else {
             return Ok(None);
         };
-        if page.consent.status != ConsentStatus::PartiallyAuthorised {
+        if request.consent.status != ConsentStatus::PartiallyAuthorised {
             return Ok(Some(approved));
         }
-        if self.given.grants_of(&page.consent.id).await? == approved.grants {
+        if self.given.grants_of(&request.consent.id).await? == approved.grants {
             return Ok(None);
         }
         self.fail(authorisation).await?;

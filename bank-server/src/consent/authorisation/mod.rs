@@ -17,7 +17,7 @@ use shared_types::pki::eidas::OrganisationId;
 use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
 use shared_types::xs2a::consent::ConsentStatus;
 
-pub use self::customer::{AccessRequest, AccountOffer, Decision};
+pub use self::customer::{ApprovalOutcome, ApprovalRequest, OfferedAccess};
 pub use self::embedded::Step;
 use super::{Event, NotTheCustomers, is_bank_offered, next};
 use crate::calendar::Calendar;

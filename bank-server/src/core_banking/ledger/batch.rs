@@ -1,11 +1,9 @@
 //! Batched inserts of transactions into the ledger: a statement for each would cost more than its
 //! row.
 
-use std::fmt::Write as _;
-
 use sqlx::Executor as _;
 
-use crate::store::{PooledConnection, WriteTransaction};
+use crate::store::{PooledConnection, WriteTransaction, placeholders};
 
 /// Rows in one statement; seven values each stay well below what a database takes.
 const FULL: usize = 100;
@@ -111,15 +109,10 @@ async fn run(statement: &'static str, sql: &mut PooledConnection) -> Result<(), 
 }
 
 async fn insert(rows: &[Row], sql: &mut PooledConnection) -> Result<(), sqlx::Error> {
-    let mut text = INSERT.to_owned();
-    for index in 0..rows.len() {
-        let numbers: Vec<String> = (1..=VALUES)
-            .map(|number| format!("${}", index * VALUES + number))
-            .collect();
-        let comma = if index == 0 { "" } else { ", " };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{comma}({})", numbers.join(", "));
-    }
+    let values: Vec<String> = (0..rows.len())
+        .map(|index| placeholders(index * VALUES, VALUES))
+        .collect();
+    let text = format!("{INSERT}{}", values.join(", "));
     // The text is made of a constant and of numbers.
     let query = sqlx::query(sqlx::AssertSqlSafe(text));
     let bound = rows.iter().fold(query, |query, row| {

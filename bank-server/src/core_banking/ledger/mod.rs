@@ -9,7 +9,6 @@ mod tests;
 pub mod world;
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -26,7 +25,7 @@ use super::{Arrived, CoreBanking, CoreBankingError, Listed, Page, TransactionQue
 use crate::domain::{Account, AccountId, AccountKind, PsuId};
 use crate::store::columns::Columns;
 use crate::store::row_cache::AccountWithBalances;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, placeholders};
 
 /// The ledger. It is filled by [`import`] and otherwise only read.
 #[derive(Debug, Clone)]
@@ -93,13 +92,10 @@ impl Ledger {
     }
 
     async fn read(&self, ids: &[&str]) -> Result<Vec<AccountWithBalances>, CoreBankingError> {
-        let mut sql =
-            format!("SELECT {ACCOUNT}, balances AS ledger_balances FROM account WHERE id IN (");
-        for number in 1..=ids.len() {
-            // Writing to a String cannot fail.
-            let _ = write!(sql, "{}${number}", if number == 1 { "" } else { ", " });
-        }
-        sql.push(')');
+        let ids_in = placeholders(0, ids.len());
+        let sql = format!(
+            "SELECT {ACCOUNT}, balances AS ledger_balances FROM account WHERE id IN {ids_in}"
+        );
         // The text is made of a constant and of numbers.
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
         for id in ids {

@@ -16,7 +16,7 @@ use super::super::layout::{Section, Tone, notice, see_other, token_field};
 use super::super::session::Customer;
 use super::service::{ConsentRequestError, FREQUENCY_PER_DAY, VALIDITY_DAYS};
 use super::{bank, find, message, no_such_connection, to_connect, wording};
-use crate::store::connections::Status;
+use crate::store::connections::ConnectionStatus;
 
 /// Page with the banks to choose from.
 pub(super) async fn pick(customer: Customer) -> PageResult {
@@ -60,7 +60,7 @@ pub(super) async fn explain(customer: Customer, organisation: web::Path<String>)
     let connections = state.other_banks.connections.of(&customer.psu).await?;
     let runs = connections
         .iter()
-        .any(|one| one.status == Status::Running && one.bank == bank.organisation);
+        .any(|one| one.status == ConnectionStatus::Active && one.bank == bank.organisation);
     let today = state.calendar.today();
     let last_day = today
         .checked_add_days(Days::new(VALIDITY_DAYS))

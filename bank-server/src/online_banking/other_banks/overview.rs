@@ -21,7 +21,7 @@ use super::snapshot::{CardAccount, PaymentAccount, Snapshot};
 use super::wording;
 use crate::core_banking::TransactionQuery;
 use crate::domain::{Account, AccountId, AccountKind};
-use crate::store::connections::{Connection, Status};
+use crate::store::connections::{Connection, ConnectionStatus};
 
 /// Transactions on the page.
 const NEWEST: usize = 50;
@@ -103,9 +103,9 @@ fn notices(visit: &Visit, connections: &[Connection]) -> Markup {
         @for connection in connections {
             @if let Some(bank) = state.other_banks.bank(connection.bank.as_str()) {
                 @match connection.status {
-                    Status::Running => (running(state, connection, &bank.name)),
-                    Status::Ended => (ended(state, connection, &bank.name)),
-                    Status::Asked => (waiting(visit, connection, &bank.name)),
+                    ConnectionStatus::Active => (running(state, connection, &bank.name)),
+                    ConnectionStatus::Ended => (ended(state, connection, &bank.name)),
+                    ConnectionStatus::Requested => (waiting(visit, connection, &bank.name)),
                 }
             }
         }

@@ -13,7 +13,7 @@ use super::super::problem::problem;
 use super::super::session::{Customer, Visit};
 use super::service::Outcome;
 use super::{bank, find, message, no_such_connection, to_all, to_connect, wording};
-use crate::store::connections::{Connection, Return, Status};
+use crate::store::connections::{Connection, ConnectionStatus, ReturnOutcome};
 
 /// Return of the customer. The address works once, for this customer alone; the other bank decides
 /// the outcome.
@@ -28,8 +28,8 @@ pub(super) async fn page(
         .come_back(&customer.psu, &returned)
         .await?
     {
-        Return::First(connection) => settle(&customer, &connection, request.query_string()).await,
-        Return::Again => {
+        ReturnOutcome::First(connection) => settle(&customer, &connection, request.query_string()).await,
+        ReturnOutcome::Repeated => {
             let text = &state.texts.other_banks.came_again;
             Ok(message(
                 &customer,
@@ -40,7 +40,7 @@ pub(super) async fn page(
             ))
         }
         // Answered alike, so that the other customer is not revealed.
-        Return::Unknown | Return::Foreign(_) => {
+        ReturnOutcome::Unknown | ReturnOutcome::Foreign(_) => {
             Err(problem!(NOT_FOUND, other_banks.came_unknown, OtherBanks))
         }
     }
@@ -56,7 +56,7 @@ pub(super) async fn check(
     body.read_empty(Purpose::of("check", &id)).await?;
     let (connection, _) = find(&customer, &id).await?;
     // Without a return, another person may have been sent to the other bank.
-    if connection.status != Status::Asked || connection.returned.is_none() {
+    if connection.status != ConnectionStatus::Requested || connection.returned.is_none() {
         return Err(no_such_connection());
     }
     settle(&customer, &connection, request.query_string()).await

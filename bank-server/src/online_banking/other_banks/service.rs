@@ -31,7 +31,9 @@ use crate::config::{Origin, OtherBankConfig};
 use crate::domain::PsuId;
 use crate::identity::Licences;
 use crate::store::StoreError;
-use crate::store::connections::{Asked, Connection, Connections, NewConnection, Return, Status};
+use crate::store::connections::{
+    Connection, ConnectionStatus, Connections, NewConnection, RequestedConsent, ReturnOutcome,
+};
 use crate::transport::trust::Trust;
 
 /// Days for which access is requested: the most that Delegated Regulation (EU) 2018/389, article
@@ -189,7 +191,7 @@ impl OtherBanks {
         let now = self.calendar.now();
         let connections = self.connections.of(psu).await?;
         let asked = connections.into_iter().find(|one| {
-            one.status == Status::Asked
+            one.status == ConnectionStatus::Requested
                 && one.bank == bank.organisation
                 && one.link.is_some()
                 && one.returned.is_none()
@@ -203,7 +205,7 @@ impl OtherBanks {
         bank: &OtherBank,
         state: &str,
         address: IpAddr,
-    ) -> Result<Asked, ConsentRequestError> {
+    ) -> Result<RequestedConsent, ConsentRequestError> {
         let handle = self.handle(bank).map_err(ConsentRequestError::Connection)?;
         let today = self.calendar.today();
         let last_day = today.checked_add_days(Days::new(VALIDITY_DAYS));
@@ -228,7 +230,7 @@ impl OtherBanks {
         let next = asked.next();
         let consent = asked.consent.consent_id;
         match next {
-            NextStep::Redirect(link) if is_allowed_link(&link) => Ok(Asked {
+            NextStep::Redirect(link) if is_allowed_link(&link) => Ok(RequestedConsent {
                 consent,
                 authorisation,
                 link,
@@ -241,11 +243,15 @@ impl OtherBanks {
     }
 
     /// Processes the return of a customer from another bank.
-    pub(super) async fn come_back(&self, psu: &PsuId, state: &str) -> Result<Return, StoreError> {
+    pub(super) async fn come_back(
+        &self,
+        psu: &PsuId,
+        state: &str,
+    ) -> Result<ReturnOutcome, StoreError> {
         let digest = sha256(state.as_bytes());
         let now = self.calendar.now();
         let back = self.connections.come_back(psu, &digest, now).await?;
-        if let Return::Foreign(connection) = &back {
+        if let ReturnOutcome::Foreign(connection) = &back {
             // The customer who requested it must not see the accounts of another who approved it.
             tracing::warn!(
                 "return from another bank rejected: not the customer who requested the consent"
@@ -343,7 +349,7 @@ impl OtherBanks {
             When::Stale => FRESH,
         };
         let due = connections.iter().filter(|connection| {
-            connection.status == Status::Running
+            connection.status == ConnectionStatus::Active
                 && connection
                     .tried
                     .is_none_or(|tried| (now - tried).abs() >= fresh)

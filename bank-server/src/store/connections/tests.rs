@@ -49,7 +49,7 @@ impl Desk {
             now: self.now,
         };
         let earlier = self.connections.begin(&new).await.unwrap();
-        let asked = Asked {
+        let asked = RequestedConsent {
             consent: name.to_owned(),
             authorisation: None,
             link: format!("https://b/{name}"),
@@ -70,7 +70,7 @@ impl Desk {
         self.connections.take_over(&asked, until).await.unwrap()
     }
 
-    async fn all(&self) -> Vec<(String, Status)> {
+    async fn all(&self) -> Vec<(String, ConnectionStatus)> {
         let all = self.connections.of(&anna()).await.unwrap();
         all.into_iter().map(|one| (one.id, one.status)).collect()
     }
@@ -87,14 +87,14 @@ async fn a_state_is_good_for_once_and_for_its_customer() {
             .await
             .unwrap()
     };
-    assert!(back("anna", "nothing").await == Return::Unknown);
-    let Return::First(connection) = back("anna", "first").await else {
+    assert!(back("anna", "nothing").await == ReturnOutcome::Unknown);
+    let ReturnOutcome::First(connection) = back("anna", "first").await else {
         panic!("the first time");
     };
     assert_eq!(connection.consent.as_deref(), Some("first"));
-    assert!(back("anna", "first").await == Return::Again);
+    assert!(back("anna", "first").await == ReturnOutcome::Repeated);
     assert!(
-        back("lucas", "first").await == Return::Unknown,
+        back("lucas", "first").await == ReturnOutcome::Unknown,
         "another's, and used"
     );
     let first = desk.find("first").await.unwrap();
@@ -102,11 +102,11 @@ async fn a_state_is_good_for_once_and_for_its_customer() {
 
     // Another customer has approved what she did not ask for.
     desk.ask("second").await;
-    let Return::Foreign(connection) = back("lucas", "second").await else {
+    let ReturnOutcome::Foreign(connection) = back("lucas", "second").await else {
         panic!("another's");
     };
     assert_eq!(connection.consent.as_deref(), Some("second"));
-    assert!(back("anna", "second").await == Return::Unknown);
+    assert!(back("anna", "second").await == ReturnOutcome::Unknown);
     assert!(desk.find("second").await.is_none());
     desk.ask("third").await;
     let lucas = PsuId("lucas".to_owned());
@@ -129,8 +129,8 @@ async fn a_renewal_takes_over_when_it_is_approved_and_not_before() {
         "what runs is not given up"
     );
     let standing = [
-        ("old".to_owned(), Status::Running),
-        ("renewal".to_owned(), Status::Asked),
+        ("old".to_owned(), ConnectionStatus::Active),
+        ("renewal".to_owned(), ConnectionStatus::Requested),
     ];
     assert_eq!(desk.all().await, standing);
     // Asked for once more: only the earlier request is given up.
@@ -144,7 +144,10 @@ async fn a_renewal_takes_over_when_it_is_approved_and_not_before() {
         .await
         .unwrap();
     assert_eq!(given_up[0].consent.as_deref(), Some("old"));
-    assert_eq!(desk.all().await, [("another".to_owned(), Status::Running)]);
+    assert_eq!(
+        desk.all().await,
+        [("another".to_owned(), ConnectionStatus::Active)]
+    );
     let running = desk.find("another").await.unwrap();
     assert_eq!(
         running.data.as_deref(),
@@ -162,7 +165,10 @@ async fn a_renewal_takes_over_when_it_is_approved_and_not_before() {
             .unwrap()
             .is_empty()
     );
-    assert_eq!(desk.all().await, [("another".to_owned(), Status::Running)]);
+    assert_eq!(
+        desk.all().await,
+        [("another".to_owned(), ConnectionStatus::Active)]
+    );
 }
 
 #[tokio::test]
@@ -183,7 +189,9 @@ async fn what_ends_leaves_no_data_behind() {
 
     desk.connections.end(&down, "revoked", later).await.unwrap();
     let ended = desk.find("one").await.unwrap();
-    assert!(ended.status == Status::Ended && ended.data.is_none() && ended.consent.is_none());
+    assert!(
+        ended.status == ConnectionStatus::Ended && ended.data.is_none() && ended.consent.is_none()
+    );
     // What comes in late is not kept.
     desk.connections.keep(&ended, b"late", later).await.unwrap();
     assert!(desk.find("one").await.unwrap().data.is_none());
@@ -191,7 +199,10 @@ async fn what_ends_leaves_no_data_behind() {
     assert_eq!(desk.run("two").await.len(), 1);
     let two = desk.find("two").await.unwrap();
     desk.connections.end(&two, "revoked", later).await.unwrap();
-    assert_eq!(desk.all().await, [("two".to_owned(), Status::Ended)]);
+    assert_eq!(
+        desk.all().await,
+        [("two".to_owned(), ConnectionStatus::Ended)]
+    );
     assert!(desk.connections.forget(&anna(), "two").await.unwrap());
     assert!(!desk.connections.forget(&anna(), "two").await.unwrap());
 }

@@ -179,7 +179,7 @@ async fn what_is_left_lying_fails_and_refusing_rejects() {
     assert_eq!(
         scene
             .authorisations
-            .page(&left.id)
+            .request(&left.id)
             .await
             .unwrap()
             .authorisation
@@ -190,7 +190,7 @@ async fn what_is_left_lying_fails_and_refusing_rejects() {
     assert_eq!(
         scene
             .authorisations
-            .page(&left.id)
+            .request(&left.id)
             .await
             .unwrap()
             .authorisation

@@ -231,13 +231,17 @@ impl Scene {
     }
 
     /// The code that a customer's browser brings her TPP.
-    fn code_of(done: &Decision) -> String {
+    fn code_of(done: &ApprovalOutcome) -> String {
         let uri = done.return_to.as_ref().unwrap();
         uri.query_pairs().last().unwrap().1.into_owned()
     }
 
     /// On the bank's own pages, from the log-in on.
-    async fn approve(&self, consent: &str, name: &str) -> Result<Decision, AuthorisationError> {
+    async fn approve(
+        &self,
+        consent: &str,
+        name: &str,
+    ) -> Result<ApprovalOutcome, AuthorisationError> {
         let id = self.start(consent, ScaApproach::Redirect, None).await?.id;
         self.authorisations.claim(&id, &psu(name)).await?;
         let proof = self.proof(name, &id).await;
