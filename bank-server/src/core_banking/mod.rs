@@ -85,7 +85,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    fn of(id: Option<&str>, transaction: &impl Serialize) -> Result<Self, CoreBankingError> {
+    fn of(id: Option<&str>, transaction: &impl Serialize) -> Result<Self> {
         Ok(Self {
             id: id.map(ByteString::from),
             json: serde_json::to_string(transaction)
@@ -108,6 +108,9 @@ impl<T> Page<T> {
     }
 }
 
+/// Result of a call of the core banking system.
+pub type Result<T, E = CoreBankingError> = std::result::Result<T, E>;
+
 /// Error of the core banking system.
 ///
 /// The text is for the bank's log; the TPP learns only whether a retry makes sense.
@@ -127,16 +130,16 @@ pub enum CoreBankingError {
 #[async_trait]
 pub trait CoreBanking: Send + Sync + 'static {
     /// Whether the system can answer at all: for `/health/ready`.
-    async fn ready(&self) -> Result<(), CoreBankingError>;
+    async fn ready(&self) -> Result<()>;
 
     /// The accounts of one customer, in an order that stays the same.
-    async fn accounts_of(&self, psu: &PsuId) -> Result<Vec<Account>, CoreBankingError>;
+    async fn accounts_of(&self, psu: &PsuId) -> Result<Vec<Account>>;
 
     /// Those of the accounts that exist, in the order of `ids`.
-    async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Account>, CoreBankingError>;
+    async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Account>>;
 
     /// The balances of each of `ids`, in that order; an account without any has an empty list.
-    async fn balances(&self, ids: &[AccountId]) -> Result<Vec<Vec<Balance>>, CoreBankingError>;
+    async fn balances(&self, ids: &[AccountId]) -> Result<Vec<Vec<Balance>>>;
 
     /// A page of a payment account's transactions. An account without any, or that does not exist,
     /// has none.
@@ -144,21 +147,21 @@ pub trait CoreBanking: Send + Sync + 'static {
         &self,
         account: &AccountId,
         query: &TransactionQuery,
-    ) -> Result<Page<Transaction>, CoreBankingError>;
+    ) -> Result<Page<Transaction>>;
 
     /// One transaction of a payment account, by its `transactionId`.
     async fn transaction(
         &self,
         account: &AccountId,
         transaction_id: &str,
-    ) -> Result<Option<Transaction>, CoreBankingError>;
+    ) -> Result<Option<Transaction>>;
 
     /// A page of a card account's transactions.
     async fn card_transactions(
         &self,
         account: &AccountId,
         query: &TransactionQuery,
-    ) -> Result<Page<CardTransaction>, CoreBankingError>;
+    ) -> Result<Page<CardTransaction>>;
 
     /// The same as [`transactions`](Self::transactions), for a TPP. A system that has them in the
     /// standard's form already saves the bank reading and writing each.
@@ -166,7 +169,7 @@ pub trait CoreBanking: Send + Sync + 'static {
         &self,
         account: &AccountId,
         query: &TransactionQuery,
-    ) -> Result<Page<Listed>, CoreBankingError> {
+    ) -> Result<Page<Listed>> {
         let page = self.transactions(account, query).await?;
         page.try_map(|transaction| {
             let transaction = Transaction {
@@ -183,7 +186,7 @@ pub trait CoreBanking: Send + Sync + 'static {
         &self,
         account: &AccountId,
         query: &TransactionQuery,
-    ) -> Result<Page<Listed>, CoreBankingError> {
+    ) -> Result<Page<Listed>> {
         let page = self.card_transactions(account, query).await?;
         page.try_map(|transaction| {
             let id = transaction.card_transaction_id.as_ref().map(Text::as_str);
@@ -199,11 +202,7 @@ pub trait CoreBanking: Send + Sync + 'static {
 
     /// When the booked entry of that reference came to the account: of a payment account by its
     /// `entryReference`, of a card account by its `cardTransactionId`. Of several, the earliest.
-    async fn arrival_of(
-        &self,
-        account: &AccountId,
-        reference: &str,
-    ) -> Result<Option<Arrived>, CoreBankingError> {
+    async fn arrival_of(&self, account: &AccountId, reference: &str) -> Result<Option<Arrived>> {
         let _ = (account, reference);
         Ok(None)
     }
@@ -219,7 +218,7 @@ pub trait CoreBanking: Send + Sync + 'static {
         account: &AccountId,
         query: &TransactionQuery,
         text: &str,
-    ) -> Result<Page<Transaction>, CoreBankingError> {
+    ) -> Result<Page<Transaction>> {
         let mut search = Search::new(query, text);
         while let Some(query) = search.next() {
             search.take(self.transactions(account, &query).await?);
@@ -233,7 +232,7 @@ pub trait CoreBanking: Send + Sync + 'static {
         account: &AccountId,
         query: &TransactionQuery,
         text: &str,
-    ) -> Result<Page<CardTransaction>, CoreBankingError> {
+    ) -> Result<Page<CardTransaction>> {
         let mut search = Search::new(query, text);
         while let Some(query) = search.next() {
             search.take(self.card_transactions(account, &query).await?);

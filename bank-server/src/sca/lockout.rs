@@ -21,7 +21,7 @@ use sqlx::FromRow;
 use sqlx::any::AnyRow;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{ScaError, Source};
+use super::{Result, ScaError, Source};
 use crate::calendar::Calendar;
 use crate::domain::PsuId;
 use crate::keyed_locks::KeyedLocks;
@@ -182,7 +182,7 @@ impl Lockout {
         &self,
         psu: &'a PsuId,
         source: Source<'a>,
-    ) -> Result<Attempt<'a>, ScaError> {
+    ) -> Result<Attempt<'a>> {
         let now = self.calendar.now();
         let buckets = self.buckets(psu, source).await?;
         let mut transaction = self.database.begin_write().await?;
@@ -233,7 +233,7 @@ impl Lockout {
     }
 
     /// Settles a right attempt: ends the row of failures, and records the customer as known to the TPP.
-    pub(super) async fn succeeded(&self, attempt: Attempt<'_>) -> Result<(), ScaError> {
+    pub(super) async fn succeeded(&self, attempt: Attempt<'_>) -> Result<()> {
         let counted = attempt.counted.into_iter();
         let buckets = counted.map(|one| (one.bucket, one.measure)).collect();
         self.settle_in(buckets, attempt.psu, attempt.source).await
@@ -241,7 +241,7 @@ impl Lockout {
 
     /// Settles an earlier attempt that was right: ends the row of failures of that customer from that
     /// source.
-    pub(super) async fn settle(&self, psu: &PsuId, source: Source<'_>) -> Result<(), ScaError> {
+    pub(super) async fn settle(&self, psu: &PsuId, source: Source<'_>) -> Result<()> {
         let buckets = self.buckets(psu, source).await?;
         self.settle_in(buckets, psu, source).await
     }
@@ -251,7 +251,7 @@ impl Lockout {
         buckets: Vec<(String, Measure)>,
         psu: &PsuId,
         source: Source<'_>,
-    ) -> Result<(), ScaError> {
+    ) -> Result<()> {
         for (bucket, measure) in buckets {
             // Over time, other failures than the attempt's own stay counted.
             let statement = match measure {
@@ -278,7 +278,7 @@ impl Lockout {
     }
 
     /// Reverts an attempt that was no guess.
-    pub(super) async fn forgive(&self, attempt: Attempt<'_>) -> Result<(), ScaError> {
+    pub(super) async fn forgive(&self, attempt: Attempt<'_>) -> Result<()> {
         for one in &attempt.counted {
             // The time of the failure before counts again, unless others were counted meanwhile.
             sqlx::query(
@@ -362,7 +362,7 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 impl FromRow<'_, AnyRow> for Tally {
-    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let row = Columns::of("failure", row);
         Ok(Self {
             failed: row.get("failed")?,

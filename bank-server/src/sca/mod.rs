@@ -43,7 +43,7 @@ pub trait Method: Send + Sync {
     fn id(&self) -> MethodId;
 
     /// Whether the customer has enrolled it.
-    async fn is_enrolled(&self, psu: &PsuId) -> Result<bool, ScaError>;
+    async fn is_enrolled(&self, psu: &PsuId) -> Result<bool>;
 
     /// Issues a challenge for that subject.
     async fn challenge(
@@ -51,10 +51,10 @@ pub trait Method: Send + Sync {
         psu: &PsuId,
         subject: &Subject,
         source: Source<'_>,
-    ) -> Result<Challenge, ScaError>;
+    ) -> Result<Challenge>;
 
     /// Verifies the answer. A right answer is valid once.
-    async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<(), ScaError>;
+    async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<()>;
 }
 
 /// Subject of a proof: the one thing it is valid for.
@@ -185,6 +185,9 @@ impl Proof {
     }
 }
 
+/// Result of customer authentication.
+pub type Result<T, E = ScaError> = std::result::Result<T, E>;
+
 /// Error of customer authentication.
 #[derive(Debug, thiserror::Error)]
 pub enum ScaError {
@@ -312,7 +315,7 @@ impl Sca {
         psu: &PsuId,
         password: &str,
         source: Source<'_>,
-    ) -> Result<CredentialsVersion, ScaError> {
+    ) -> Result<CredentialsVersion> {
         let right = self.verify_password(psu, password, source).await?;
         self.inner
             .password_attempts
@@ -327,7 +330,7 @@ impl Sca {
         psu: &'a PsuId,
         password: &str,
         source: Source<'a>,
-    ) -> Result<VerifiedPassword<'a>, ScaError> {
+    ) -> Result<VerifiedPassword<'a>> {
         let judged = self.try_password(psu, password, source).await;
         self.record("password", source, &judged);
         judged
@@ -338,7 +341,7 @@ impl Sca {
         psu: &'a PsuId,
         password: &str,
         source: Source<'a>,
-    ) -> Result<VerifiedPassword<'a>, ScaError> {
+    ) -> Result<VerifiedPassword<'a>> {
         if password::is_too_long(password) {
             return Err(ScaError::WrongCredentials);
         }
@@ -369,7 +372,7 @@ impl Sca {
         psu: &PsuId,
         password: &str,
         hashing: HashingPermit,
-    ) -> Result<Option<CredentialsVersion>, ScaError> {
+    ) -> Result<Option<CredentialsVersion>> {
         let known = self.inner.credentials.password(psu).await?;
         let (hash, version) = known.unzip();
         let passwords = &self.inner.passwords;
@@ -378,7 +381,7 @@ impl Sca {
     }
 
     /// The version of a customer's credentials.
-    pub(crate) async fn credentials_of(&self, psu: &PsuId) -> Result<CredentialsVersion, ScaError> {
+    pub(crate) async fn credentials_of(&self, psu: &PsuId) -> Result<CredentialsVersion> {
         Ok(self.inner.credentials.version(psu).await?)
     }
 
@@ -397,7 +400,7 @@ impl Sca {
         code: &str,
         subject: &Subject,
         source: Source<'_>,
-    ) -> Result<(Proof, CredentialsVersion), ScaError> {
+    ) -> Result<(Proof, CredentialsVersion)> {
         totp::digits(code)?;
         let right = self.verify_password(psu, password, source).await?;
         let asked = self.challenge(psu, MethodId::Totp, subject, source).await;
@@ -423,7 +426,7 @@ impl Sca {
         password: &str,
         subject: &Subject,
         source: Source<'_>,
-    ) -> Result<(Option<CredentialsVersion>, serde_json::Value), ScaError> {
+    ) -> Result<(Option<CredentialsVersion>, serde_json::Value)> {
         let passkeys = self.passkeys().ok_or(ScaError::NoSuchMethod)?;
         let version = match self.verify_password(psu, password, source).await {
             Ok(right) => Some(right.version),
@@ -446,7 +449,7 @@ impl Sca {
         subject: &Subject,
         answer: &str,
         source: Source<'_>,
-    ) -> Result<Proof, ScaError> {
+    ) -> Result<Proof> {
         let proof = self.prove(psu, MethodId::Passkey, subject, answer, source);
         let proof = proof.await.map_err(without_element)?;
         self.inner.password_attempts.settle(psu, source).await?;
@@ -454,7 +457,7 @@ impl Sca {
     }
 
     /// The methods that the customer has enrolled.
-    pub async fn methods_of(&self, psu: &PsuId) -> Result<Vec<MethodId>, ScaError> {
+    pub async fn methods_of(&self, psu: &PsuId) -> Result<Vec<MethodId>> {
         let mut enrolled = Vec::new();
         for method in &self.inner.methods {
             if method.is_enrolled(psu).await? {
@@ -471,7 +474,7 @@ impl Sca {
         method: MethodId,
         subject: &Subject,
         source: Source<'_>,
-    ) -> Result<Challenge, ScaError> {
+    ) -> Result<Challenge> {
         let method = self.method(method)?;
         if !method.is_enrolled(psu).await? {
             return Err(ScaError::NoSuchMethod);
@@ -505,7 +508,7 @@ impl Sca {
         subject: &Subject,
         answer: &str,
         source: Source<'_>,
-    ) -> Result<Proof, ScaError> {
+    ) -> Result<Proof> {
         let checked = match method {
             MethodId::Totp => self.check_code(psu, subject, answer, source).await,
             _ => self.method(method)?.check(psu, subject, answer).await,
@@ -526,7 +529,7 @@ impl Sca {
         subject: &Subject,
         code: &str,
         source: Source<'_>,
-    ) -> Result<(), ScaError> {
+    ) -> Result<()> {
         // An answer without the form of a code is no guess: it fails as such and is not counted.
         let code = totp::digits(code)?;
         let attempts = &self.inner.code_attempts;
@@ -583,7 +586,7 @@ impl Sca {
         self.inner.passkeys.as_ref()
     }
 
-    fn method(&self, id: MethodId) -> Result<&dyn Method, ScaError> {
+    fn method(&self, id: MethodId) -> Result<&dyn Method> {
         let found = self.inner.methods.iter().find(|method| method.id() == id);
         found.map(AsRef::as_ref).ok_or(ScaError::NoSuchMethod)
     }

@@ -17,7 +17,7 @@ use webauthn_rs::prelude::{
 };
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
-use super::{Challenge, Method, ScaError, Source, Subject};
+use super::{Challenge, Method, Result, ScaError, Source, Subject};
 use crate::calendar::{Calendar, MAX_CLOCK_SKEW};
 use crate::domain::{MethodId, PsuId};
 use crate::store::columns::{Columns, to_json};
@@ -106,11 +106,7 @@ impl Passkeys {
 
     /// Begins a registration: returns the options of `navigator.credentials.create`, as JSON. The
     /// customer has just authenticated.
-    pub async fn begin(
-        &self,
-        psu: &PsuId,
-        subject: &Subject,
-    ) -> Result<serde_json::Value, ScaError> {
+    pub async fn begin(&self, psu: &PsuId, subject: &Subject) -> Result<serde_json::Value> {
         let known = self.keys(psu).await?;
         if i64::try_from(known.len()).is_ok_and(|known| known >= MAX_PASSKEYS) {
             return Err(PasskeysError::TooMany.into());
@@ -133,7 +129,7 @@ impl Passkeys {
         credentials: CredentialsVersion,
         name: &str,
         answer: &str,
-    ) -> Result<(), ScaError> {
+    ) -> Result<()> {
         let state: PasskeyRegistration = self.take_challenge(psu, subject).await?;
         let answer = serde_json::from_str(answer).map_err(|_| PasskeysError::Answer)?;
         let key = self
@@ -180,7 +176,7 @@ impl Passkeys {
     /// Decoy options that look like a challenge and accept no answer: with the customer's own passkeys,
     /// or with an invented one, the same each time. They do not reveal whether the customer exists
     /// (`WebAuthn`, section 14.6.2).
-    pub(super) async fn decoy(&self, psu: &PsuId) -> Result<serde_json::Value, ScaError> {
+    pub(super) async fn decoy(&self, psu: &PsuId) -> Result<serde_json::Value> {
         let keys = self.keys(psu).await?;
         let (options, _) = self
             .webauthn
@@ -220,7 +216,7 @@ impl Passkeys {
         psu: &PsuId,
         subject: &Subject,
         state: &impl Serialize,
-    ) -> Result<(), ScaError> {
+    ) -> Result<()> {
         sqlx::query(
             "INSERT INTO passkey_question (psu, subject, state, asked) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (psu, subject) DO UPDATE SET state = excluded.state, asked = excluded.asked",
@@ -239,7 +235,7 @@ impl Passkeys {
         &self,
         psu: &PsuId,
         subject: &Subject,
-    ) -> Result<T, ScaError> {
+    ) -> Result<T> {
         // To the end: before that, SQLite has given the row, and not committed that it is gone.
         let states: Vec<String> = sqlx::query_scalar(
             "DELETE FROM passkey_question WHERE psu = $1 AND subject = $2 AND asked > $3 AND asked <= $4 RETURNING state",
@@ -261,16 +257,11 @@ impl Method for Passkeys {
         MethodId::Passkey
     }
 
-    async fn is_enrolled(&self, psu: &PsuId) -> Result<bool, ScaError> {
+    async fn is_enrolled(&self, psu: &PsuId) -> Result<bool> {
         Ok(!self.keys(psu).await?.is_empty())
     }
 
-    async fn challenge(
-        &self,
-        psu: &PsuId,
-        subject: &Subject,
-        _: Source<'_>,
-    ) -> Result<Challenge, ScaError> {
+    async fn challenge(&self, psu: &PsuId, subject: &Subject, _: Source<'_>) -> Result<Challenge> {
         let keys = self.keys(psu).await?;
         let (options, state) = self
             .webauthn
@@ -282,7 +273,7 @@ impl Method for Passkeys {
         })
     }
 
-    async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<(), ScaError> {
+    async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<()> {
         let state: PasskeyAuthentication = self.take_challenge(psu, subject).await?;
         let wrong = ScaError::WrongAnswer { attempts_left: 0 };
         let Ok(answer) = serde_json::from_str(answer) else {
@@ -337,12 +328,12 @@ fn from_json<T: DeserializeOwned>(stored: &str, what: &str) -> Result<T, StoreEr
     serde_json::from_str(stored).map_err(|_| StoreError::corrupt(what))
 }
 
-fn value(options: &impl Serialize) -> Result<serde_json::Value, ScaError> {
+fn value(options: &impl Serialize) -> Result<serde_json::Value> {
     serde_json::to_value(options).map_err(|_| StoreError::corrupt("passkey").into())
 }
 
 impl FromRow<'_, AnyRow> for NamedPasskey {
-    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let row = Columns::of("passkey", row);
         Ok(Self {
             id: row.get("id")?,
@@ -473,7 +464,7 @@ mod tests {
             &self,
             authenticator: &Authenticator,
             credentials: CredentialsVersion,
-        ) -> Result<(), ScaError> {
+        ) -> Result<()> {
             let making = Subject::act("session", "new-passkey");
             let options = self.passkeys.begin(&self.anna, &making).await?;
             let answer = authenticator.make(&options);

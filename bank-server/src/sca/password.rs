@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use shared_types::environment::Randomness;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use super::ScaError;
+use super::{Result, ScaError};
 use crate::telemetry::gauge_guard::GaugeGuard;
 
 /// The shortest and the longest password, in UTF-16 code units: what the `maxlength` of a form counts (HTML, 4.10.5.3.1), so
@@ -99,7 +99,7 @@ impl Passwords {
     }
 
     /// Acquires a permit to verify a password. Fails after a timeout.
-    pub(super) async fn turn(&self, from_known_device: bool) -> Result<HashingPermit, ScaError> {
+    pub(super) async fn turn(&self, from_known_device: bool) -> Result<HashingPermit> {
         let _waiting = GaugeGuard::among(&self.waiting);
         let turn = tokio::time::timeout(QUEUE_TIMEOUT, self.acquire(from_known_device)).await;
         match turn {
@@ -127,7 +127,7 @@ impl Passwords {
         password: &str,
         known: Option<String>,
         turn: HashingPermit,
-    ) -> Result<bool, ScaError> {
+    ) -> Result<bool> {
         let (password, salt) = (password.to_owned(), self.randomness.bytes());
         let checked = tokio::task::spawn_blocking(move || {
             let _turn = turn;

@@ -13,7 +13,7 @@ use shared_types::pki::digest;
 use sqlx::FromRow;
 use sqlx::any::AnyRow;
 
-use super::{Challenge, Method, ScaError, Source, Subject};
+use super::{Challenge, Method, Result, ScaError, Source, Subject};
 use crate::calendar::{Calendar, MAX_CLOCK_SKEW};
 use crate::domain::{MethodId, PsuId};
 use crate::store::columns::Columns;
@@ -191,7 +191,7 @@ impl Phones {
 }
 
 impl FromRow<'_, AnyRow> for Phone {
-    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let row = Columns::of("phone", row);
         Ok(Self {
             id: row.get("token")?,
@@ -206,7 +206,7 @@ impl Method for Phones {
         MethodId::App
     }
 
-    async fn is_enrolled(&self, psu: &PsuId) -> Result<bool, ScaError> {
+    async fn is_enrolled(&self, psu: &PsuId) -> Result<bool> {
         let phones = sqlx::query("SELECT 1 FROM phone WHERE psu = $1 AND enrolled > $2 LIMIT 1");
         let phones = phones.bind(&psu.0).bind(self.oldest());
         let found = phones.fetch_optional(self.database.pool()).await?;
@@ -214,17 +214,12 @@ impl Method for Phones {
     }
 
     /// Sends nothing: the app reads the waiting authorisations.
-    async fn challenge(
-        &self,
-        _: &PsuId,
-        _: &Subject,
-        _: Source<'_>,
-    ) -> Result<Challenge, ScaError> {
+    async fn challenge(&self, _: &PsuId, _: &Subject, _: Source<'_>) -> Result<Challenge> {
         Ok(Challenge::App)
     }
 
     /// The answer is the token of the device on which the customer approves.
-    async fn check(&self, psu: &PsuId, _: &Subject, answer: &str) -> Result<(), ScaError> {
+    async fn check(&self, psu: &PsuId, _: &Subject, answer: &str) -> Result<()> {
         match self.owner(answer).await? {
             Some(owner) if owner == *psu => Ok(()),
             _ => Err(ScaError::WrongAnswer { attempts_left: 0 }),

@@ -16,7 +16,7 @@ use sqlx::any::AnyRow;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use totp_rs::{Algorithm, Builder};
 
-use super::{Challenge, Method, ScaError, Source, Subject};
+use super::{Challenge, Method, Result, ScaError, Source, Subject};
 use crate::calendar::Calendar;
 use crate::domain::{MethodId, PsuId, TotpSecret};
 use crate::store::columns::Columns;
@@ -173,7 +173,7 @@ impl Steps {
 }
 
 impl FromRow<'_, AnyRow> for Steps {
-    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let row = Columns::of("code", row);
         Ok(Self {
             subject: row.get("subject")?,
@@ -198,7 +198,7 @@ enum Answer {
 }
 
 /// Digits of a code as people enter it: `123 456`. Fails for a malformed code, which is no guess.
-pub(super) fn digits(answer: &str) -> Result<String, ScaError> {
+pub(super) fn digits(answer: &str) -> Result<String> {
     let code: String = answer
         .chars()
         .filter(|letter| !letter.is_whitespace())
@@ -236,7 +236,7 @@ impl Totp {
         psu: &PsuId,
         now: i64,
         change: impl FnOnce(Steps) -> (Steps, T),
-    ) -> Result<T, ScaError> {
+    ) -> Result<T> {
         let mut transaction = self.database.begin_write().await?;
         transaction.take(AdvisoryLock::Codes(psu)).await?;
         let before: Option<Steps> = sqlx::query_as(
@@ -272,7 +272,7 @@ impl Method for Totp {
         MethodId::Totp
     }
 
-    async fn is_enrolled(&self, psu: &PsuId) -> Result<bool, ScaError> {
+    async fn is_enrolled(&self, psu: &PsuId) -> Result<bool> {
         Ok(self.credentials.secret(psu).await?.is_some())
     }
 
@@ -281,7 +281,7 @@ impl Method for Totp {
         psu: &PsuId,
         subject: &Subject,
         source: Source<'_>,
-    ) -> Result<Challenge, ScaError> {
+    ) -> Result<Challenge> {
         let now = self.calendar.now().timestamp();
         let standing = matches!(source, Source::Device(_));
         let asked = self.change(psu, now, |steps| {
@@ -300,7 +300,7 @@ impl Method for Totp {
         }
     }
 
-    async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<(), ScaError> {
+    async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<()> {
         let secret = self
             .credentials
             .secret(psu)

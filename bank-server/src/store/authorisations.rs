@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::columns::{Columns, to_json};
 use super::consents::{Rule, by_id, change_in, open_accounts, replace_older};
 use super::credentials::{CredentialsVersion, is_current};
-use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
+use super::{AdvisoryLock, Database, Result, StoreError, WriteTransaction};
 use crate::domain::{ApprovedAccess, Authorisation, AuthorisationKey, Consent, MethodId, PsuId};
 
 /// A TPP's request to start an authorisation.
@@ -137,7 +137,7 @@ impl AuthorisationStore {
         new: NewAuthorisation<'_>,
         most: i64,
         limits: Option<WaitingLimits<'_>>,
-    ) -> Result<Started, StoreError> {
+    ) -> Result<Started> {
         let start = new.start;
         let request_id = start.request_id.to_string();
         let mut transaction = self.database.begin_write().await?;
@@ -185,7 +185,7 @@ impl AuthorisationStore {
     }
 
     /// The outcome of an earlier request of that id.
-    pub async fn by_request(&self, start: Start<'_>) -> Result<Option<Started>, StoreError> {
+    pub async fn by_request(&self, start: Start<'_>) -> Result<Option<Started>> {
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE a.consent_id = $1 AND a.request_id = $2"
         )))
@@ -204,10 +204,7 @@ impl AuthorisationStore {
     }
 
     /// That authorisation, if it is of that consent and the consent is that TPP's.
-    pub async fn find(
-        &self,
-        key: AuthorisationKey<'_>,
-    ) -> Result<Option<Authorisation>, StoreError> {
+    pub async fn find(&self, key: AuthorisationKey<'_>) -> Result<Option<Authorisation>> {
         let found = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} JOIN consent c ON c.id = a.consent_id WHERE a.id = $1 AND a.consent_id = \
              $2 AND c.tpp = $3"
@@ -218,13 +215,13 @@ impl AuthorisationStore {
     }
 
     /// By its id alone, for the customer's side.
-    pub async fn find_for_customer(&self, id: &str) -> Result<Option<Authorisation>, StoreError> {
+    pub async fn find_for_customer(&self, id: &str) -> Result<Option<Authorisation>> {
         let found = sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE a.id = $1")));
         Ok(found.bind(id).fetch_optional(self.database.pool()).await?)
     }
 
     /// All of a consent, the oldest first.
-    pub async fn of_consent(&self, consent_id: &str) -> Result<Vec<Authorisation>, StoreError> {
+    pub async fn of_consent(&self, consent_id: &str) -> Result<Vec<Authorisation>> {
         let all = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE a.consent_id = $1 ORDER BY a.created, a.id"
         )));
@@ -232,7 +229,7 @@ impl AuthorisationStore {
     }
 
     /// How many customers have approved that consent.
-    pub async fn approvals_of(&self, consent_id: &str) -> Result<u32, StoreError> {
+    pub async fn approvals_of(&self, consent_id: &str) -> Result<u32> {
         let approvals = sqlx::query_scalar::<_, i64>(APPROVALS).bind(consent_id);
         let approvals = approvals.fetch_one(self.database.pool()).await?;
         u32::try_from(approvals).map_err(|_| StoreError::corrupt("authorisation"))
@@ -243,7 +240,7 @@ impl AuthorisationStore {
         &self,
         psu: &PsuId,
         since: DateTime<Utc>,
-    ) -> Result<Vec<Authorisation>, StoreError> {
+    ) -> Result<Vec<Authorisation>> {
         let waiting = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE a.psu = $1 AND a.status IN ('started', 'psuAuthenticated') AND \
              a.approach = 'DECOUPLED' AND a.last_action > $2 ORDER BY a.created DESC, a.id"
@@ -259,7 +256,7 @@ impl AuthorisationStore {
         psu: &PsuId,
         consent_id: &str,
         after: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let row = sqlx::query(
             "SELECT 1 AS there FROM authorisation a JOIN consent c ON c.id = a.consent_id WHERE \
              a.psu = $1 \
@@ -283,7 +280,7 @@ impl AuthorisationStore {
         change: Change<'_>,
         limits: Option<WaitingLimits<'_>>,
         now: DateTime<Utc>,
-    ) -> Result<Advanced, StoreError> {
+    ) -> Result<Advanced> {
         let mut transaction = self.database.begin_write().await?;
         if let (Some(psu), Some(version)) = (change.psu, change.credentials)
             && !is_current(&mut transaction, psu, version).await?
@@ -319,10 +316,15 @@ impl AuthorisationStore {
         opening: Option<&ApprovedAccess>,
         rules: ApprovalRules<'_>,
         now: DateTime<Utc>,
-    ) -> Result<Approved, StoreError> {
+    ) -> Result<Approved> {
         let mut transaction = self.database.begin_write().await?;
-        let owner = owner(&mut transaction, &seen.consent_id).await?;
-        let owner = owner.unwrap_or_else(|| psu.clone());
+        // The customer whose lock guards the consent: the one who approved it first, if one has.
+        let owner: Option<Option<String>> =
+            sqlx::query_scalar("SELECT psu FROM consent WHERE id = $1")
+                .bind(&seen.consent_id)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let owner = owner.flatten().map_or_else(|| psu.clone(), PsuId);
         // Of two consents that become valid at a time, one replaces the other.
         transaction.take(AdvisoryLock::Customer(&owner)).await?;
         let change = Change {
@@ -332,18 +334,51 @@ impl AuthorisationStore {
         if !transition(&mut *transaction, seen, to, change, now).await? {
             return Ok(Approved::AuthorisationOver);
         }
-        // Only a second element is an authentication: without one, what needs a fresh one stays
-        // closed.
-        let authenticated = (to == ScaStatus::Finalised).then_some(now);
-        let approval = Approval {
-            owner: &owner,
-            opening,
-            authenticated,
-            now,
-        };
-        let Some(status) = count(&mut transaction, &seen.consent_id, approval, rules).await? else {
+        let Some(consent) = by_id(&mut transaction, &seen.consent_id).await? else {
             return Ok(Approved::ConsentOver);
         };
+        // Another has approved since the owner was looked up.
+        if consent.psu.as_ref().is_some_and(|psu| *psu != owner) {
+            return Ok(Approved::ConsentOver);
+        }
+        let needed = match (consent.status, opening) {
+            (ConsentStatus::Received, Some(opening)) => {
+                let ApprovedAccess { access, grants, .. } = opening;
+                open_accounts(&mut transaction, &consent.id, access, grants).await?;
+                opening.approvals_needed
+            }
+            // What was approved is not what the consent opens: another customer has approved in
+            // between.
+            (ConsentStatus::Received, None) | (ConsentStatus::PartiallyAuthorised, Some(_)) => {
+                return Ok(Approved::ConsentOver);
+            }
+            _ => consent.approvals_needed,
+        };
+        let approvals = sqlx::query_scalar::<_, i64>(APPROVALS).bind(&consent.id);
+        let approved = approvals.fetch_one(&mut *transaction).await?;
+        let Some(status) = (rules.approved)(&consent, approved >= i64::from(needed)) else {
+            return Ok(Approved::ConsentOver);
+        };
+        // Only a second element is an authentication: without one, what needs a fresh one stays
+        // closed.
+        let authenticated = (to == ScaStatus::Finalised).then_some(now.timestamp());
+        transaction.mark_changed(&consent.id);
+        sqlx::query(
+            "UPDATE consent SET status = $1, psu = $2, approvals_needed = $3, \
+             authenticated = COALESCE($4, authenticated), last_action = $5 WHERE id = $6",
+        )
+        .bind(status.as_str())
+        .bind(&owner.0)
+        .bind(i64::from(needed))
+        .bind(authenticated)
+        .bind(now.timestamp())
+        .bind(&consent.id)
+        .execute(&mut *transaction)
+        .await?;
+        if status == ConsentStatus::Valid {
+            let replaced = rules.replaced;
+            replace_older(&mut transaction, &consent, &owner.0, replaced, now).await?;
+        }
         transaction.commit().await?;
         Ok(Approved::Consent(status))
     }
@@ -358,7 +393,7 @@ impl AuthorisationStore {
         code_digest: &str,
         opening: Option<&ApprovedAccess>,
         now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let access = to_json(&opening, "authorisation.pending")?;
         let change = Change {
             psu: Some(psu),
@@ -371,7 +406,7 @@ impl AuthorisationStore {
     }
 
     /// Records that the password that came with its start was wrong.
-    pub async fn refuse_start(&self, id: &str) -> Result<(), StoreError> {
+    pub async fn refuse_start(&self, id: &str) -> Result<()> {
         sqlx::query("UPDATE authorisation SET refused = 1 WHERE id = $1")
             .bind(id)
             .execute(self.database.pool())
@@ -380,10 +415,7 @@ impl AuthorisationStore {
     }
 
     /// The digest of the confirmation code, and the access that takes effect then.
-    pub async fn pending(
-        &self,
-        id: &str,
-    ) -> Result<Option<(String, Option<ApprovedAccess>)>, StoreError> {
+    pub async fn pending(&self, id: &str) -> Result<Option<(String, Option<ApprovedAccess>)>> {
         let row = sqlx::query(
             "SELECT confirmation, pending FROM authorisation WHERE id = $1 AND \
             status = 'unconfirmed'",
@@ -403,7 +435,7 @@ impl AuthorisationStore {
         seen: &Authorisation,
         refused: Option<Rule<'_>>,
         now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let mut transaction = self.database.begin_write().await?;
         let (to, change) = (ScaStatus::Failed, Change::default());
         if !transition(&mut *transaction, seen, to, change, now).await? {
@@ -446,7 +478,7 @@ async fn transition(
     to: ScaStatus,
     change: Change<'_>,
     now: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
+) -> sqlx::Result<bool> {
     let (confirmation, access) = change.pending.unzip();
     let moved = sqlx::query(
         "UPDATE authorisation SET status = $1, psu = COALESCE($2, psu), \
@@ -477,7 +509,7 @@ async fn transition(
 async fn is_within_limits(
     transaction: &mut WriteTransaction,
     limits: WaitingLimits<'_>,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     transaction.take(AdvisoryLock::Customer(limits.psu)).await?;
     let (of_all, of_tpp): (i64, i64) = sqlx::query_as(
         "SELECT COUNT(*), COALESCE(SUM(CASE WHEN c.tpp = (SELECT tpp FROM consent WHERE \
@@ -495,86 +527,8 @@ async fn is_within_limits(
     Ok(of_tpp < limits.max_of_tpp && of_all < limits.max_of_all)
 }
 
-/// The customer whose lock guards the consent: the one who approved it first, if one has.
-async fn owner(
-    transaction: &mut WriteTransaction,
-    consent_id: &str,
-) -> Result<Option<PsuId>, StoreError> {
-    let psu: Option<Option<String>> = sqlx::query_scalar("SELECT psu FROM consent WHERE id = $1")
-        .bind(consent_id)
-        .fetch_optional(&mut **transaction)
-        .await?;
-    Ok(psu.flatten().map(PsuId))
-}
-
-/// One more approval of a consent.
-struct Approval<'a> {
-    /// The customer who approved it first. The transaction has her lock.
-    owner: &'a PsuId,
-    opening: Option<&'a ApprovedAccess>,
-    /// The time, if it was given with a second element.
-    authenticated: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-}
-
-/// Counts one more approval of the consent. Returns its status then, if it was waiting for that.
-async fn count(
-    transaction: &mut WriteTransaction,
-    consent_id: &str,
-    approval: Approval<'_>,
-    rules: ApprovalRules<'_>,
-) -> Result<Option<ConsentStatus>, StoreError> {
-    let Some(consent) = by_id(transaction, consent_id).await? else {
-        return Ok(None);
-    };
-    // Another has approved since the owner was looked up.
-    if consent
-        .psu
-        .as_ref()
-        .is_some_and(|psu| psu != approval.owner)
-    {
-        return Ok(None);
-    }
-    let needed = match (consent.status, approval.opening) {
-        (ConsentStatus::Received, Some(opening)) => {
-            open_accounts(transaction, consent_id, &opening.access, &opening.grants).await?;
-            opening.approvals_needed
-        }
-        // What was approved is not what the consent opens: another customer has approved in
-        // between.
-        (ConsentStatus::Received, None) | (ConsentStatus::PartiallyAuthorised, Some(_)) => {
-            return Ok(None);
-        }
-        _ => consent.approvals_needed,
-    };
-    let approvals = sqlx::query_scalar::<_, i64>(APPROVALS).bind(consent_id);
-    let approved = approvals.fetch_one(&mut **transaction).await?;
-    let Some(status) = (rules.approved)(&consent, approved >= i64::from(needed)) else {
-        return Ok(None);
-    };
-    let Approval { owner, now, .. } = approval;
-    transaction.mark_changed(consent_id);
-    sqlx::query(
-        "UPDATE consent SET status = $1, psu = $2, approvals_needed = $3, authenticated = \
-         COALESCE($4, authenticated), \
-         last_action = $5 WHERE id = $6",
-    )
-    .bind(status.as_str())
-    .bind(&owner.0)
-    .bind(i64::from(needed))
-    .bind(approval.authenticated.map(|time| time.timestamp()))
-    .bind(now.timestamp())
-    .bind(consent_id)
-    .execute(&mut **transaction)
-    .await?;
-    if status == ConsentStatus::Valid {
-        replace_older(transaction, &consent, &owner.0, rules.replaced, now).await?;
-    }
-    Ok(Some(status))
-}
-
 impl FromRow<'_, AnyRow> for Authorisation {
-    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let row = Columns::of("authorisation", row);
         Ok(Self {
             id: row.get("id")?,

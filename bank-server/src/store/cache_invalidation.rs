@@ -57,7 +57,7 @@ async fn receive(
     caches: &Caches,
     server: &Server,
     health: &DatabaseHealth,
-) -> Result<Infallible, sqlx::Error> {
+) -> sqlx::Result<Infallible> {
     let (mut listener, query) = with_timeout(CONNECT_TIMEOUT, Box::pin(open(server))).await?;
     // Notifications before this moment are lost.
     caches.invalidate_all();
@@ -77,7 +77,7 @@ async fn receive(
 }
 
 /// The connection, and a query that returns a row only while it listens.
-async fn open(server: &Server) -> Result<(PgListener, SqlStr), sqlx::Error> {
+async fn open(server: &Server) -> sqlx::Result<(PgListener, SqlStr)> {
     let mut listener = PgListener::connect(server.url().as_str()).await?;
     // The schema of the tables, wherever on the path that is.
     let channel = listener
@@ -98,8 +98,8 @@ async fn open(server: &Server) -> Result<(PgListener, SqlStr), sqlx::Error> {
 
 async fn with_timeout<T>(
     time: Duration,
-    response: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
+    response: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
     timeout(time, response)
         .await
         .unwrap_or_else(|_| Err(timed_out()))

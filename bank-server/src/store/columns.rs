@@ -11,7 +11,7 @@ use shared_types::xs2a::consent::ConsentStatus;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Decode, Row as _, Type};
 
-use super::StoreError;
+use super::{Result, StoreError};
 use crate::domain::{AccountId, Arrival, MethodId, PsuId};
 
 /// Type of a column.
@@ -74,12 +74,12 @@ impl<'r> Columns<'r> {
         Self { table, row }
     }
 
-    pub(crate) fn get<T: Column>(self, column: &str) -> Result<T, sqlx::Error> {
+    pub(crate) fn get<T: Column>(self, column: &str) -> sqlx::Result<T> {
         let stored = self.row.try_get(column)?;
         T::decode(stored).ok_or_else(|| self.corrupt(column))
     }
 
-    pub(crate) fn json<T: DeserializeOwned>(self, column: &str) -> Result<T, sqlx::Error> {
+    pub(crate) fn json<T: DeserializeOwned>(self, column: &str) -> sqlx::Result<T> {
         let stored: String = self.row.try_get(column)?;
         serde_json::from_str(&stored).map_err(|_| self.corrupt(column))
     }
@@ -94,6 +94,6 @@ impl<'r> Columns<'r> {
 }
 
 /// A value as the JSON text of that table and column.
-pub(crate) fn to_json(value: &impl Serialize, what: &str) -> Result<String, StoreError> {
+pub(crate) fn to_json(value: &impl Serialize, what: &str) -> Result<String> {
     serde_json::to_string(value).map_err(|_| StoreError::corrupt(what))
 }

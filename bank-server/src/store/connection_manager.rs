@@ -33,7 +33,7 @@ impl Manager for ConnectionManager {
     type Type = AnyConnection;
     type Error = sqlx::Error;
 
-    async fn create(&self) -> Result<AnyConnection, sqlx::Error> {
+    async fn create(&self) -> sqlx::Result<AnyConnection> {
         let begun = Instant::now();
         let mut connection = loop {
             match AnyConnection::connect(&self.address).await {

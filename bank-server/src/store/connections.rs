@@ -10,7 +10,7 @@ use sqlx::any::AnyRow;
 
 use super::columns::Columns;
 use super::vault::Vault;
-use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
+use super::{AdvisoryLock, Database, Result, StoreError, WriteTransaction};
 use crate::calendar::MAX_CLOCK_SKEW;
 use crate::domain::PsuId;
 
@@ -134,7 +134,7 @@ impl Connections {
 
     /// Stores a connection before its consent is requested. An earlier one at that bank that was
     /// not approved is removed and returned.
-    pub async fn begin(&self, new: &NewConnection<'_>) -> Result<Option<Connection>, StoreError> {
+    pub async fn begin(&self, new: &NewConnection<'_>) -> Result<Option<Connection>> {
         let mut transaction = self.database.begin_write().await?;
         transaction.take(AdvisoryLock::Customer(new.psu)).await?;
         let earlier = self
@@ -163,11 +163,7 @@ impl Connections {
 
     /// Stores the consent that was requested, and the link for its approval. Returns whether the
     /// connection still exists.
-    pub async fn asked(
-        &self,
-        new: &NewConnection<'_>,
-        asked: &RequestedConsent,
-    ) -> Result<bool, StoreError> {
+    pub async fn asked(&self, new: &NewConnection<'_>, asked: &RequestedConsent) -> Result<bool> {
         let changed = sqlx::query(
             "UPDATE connection SET consent = $1, authorisation = $2, link = $3 \
              WHERE id = $4 AND status = 'asked'",
@@ -184,7 +180,7 @@ impl Connections {
     /// All connections of a customer, in the order in which they were begun.
     ///
     /// Cost: one indexed look-up, and decrypting the sealed columns.
-    pub async fn of(&self, psu: &PsuId) -> Result<Vec<Connection>, StoreError> {
+    pub async fn of(&self, psu: &PsuId) -> Result<Vec<Connection>> {
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT {COLUMNS} FROM connection WHERE psu = $1 ORDER BY begun, id"
         )))
@@ -195,7 +191,7 @@ impl Connections {
     }
 
     /// That customer's connection of that id.
-    pub async fn find(&self, psu: &PsuId, id: &str) -> Result<Option<Connection>, StoreError> {
+    pub async fn find(&self, psu: &PsuId, id: &str) -> Result<Option<Connection>> {
         sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT {COLUMNS} FROM connection WHERE id = $1 AND psu = $2"
         )))
@@ -216,7 +212,7 @@ impl Connections {
         psu: &PsuId,
         state: &str,
         now: DateTime<Utc>,
-    ) -> Result<ReturnOutcome, StoreError> {
+    ) -> Result<ReturnOutcome> {
         let mut transaction = self.database.begin_write().await?;
         let select = transaction.locked(&format!(
             "SELECT {COLUMNS} FROM connection WHERE state = $1"
@@ -259,7 +255,7 @@ impl Connections {
         &self,
         asked: &Connection,
         valid_until: NaiveDate,
-    ) -> Result<Vec<Connection>, StoreError> {
+    ) -> Result<Vec<Connection>> {
         let mut transaction = self.database.begin_write().await?;
         let (psu, bank) = (&asked.psu, &asked.bank);
         transaction.take(AdvisoryLock::Customer(psu)).await?;
@@ -299,7 +295,7 @@ impl Connections {
         connection: &Connection,
         data: &[u8],
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let sealed = self.seal(DATA, &connection.psu, &connection.bank, data)?;
         sqlx::query(
             "UPDATE connection SET data = $1, fetched = $2, tried = $2, problem = NULL \
@@ -319,7 +315,7 @@ impl Connections {
         connection: &Connection,
         problem: &str,
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         sqlx::query(
             "UPDATE connection SET tried = $1, problem = $2 WHERE id = $3 AND status = 'running'",
         )
@@ -337,7 +333,7 @@ impl Connections {
         connection: &Connection,
         problem: &str,
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let mut transaction = self.database.begin_write().await?;
         transaction
             .take(AdvisoryLock::Customer(&connection.psu))
@@ -364,7 +360,7 @@ impl Connections {
     }
 
     /// Deletes a connection with its data. Returns whether there was one.
-    pub async fn forget(&self, psu: &PsuId, id: &str) -> Result<bool, StoreError> {
+    pub async fn forget(&self, psu: &PsuId, id: &str) -> Result<bool> {
         let deleted = sqlx::query("DELETE FROM connection WHERE id = $1 AND psu = $2")
             .bind(id)
             .bind(&psu.0)
@@ -380,7 +376,7 @@ impl Connections {
         before: DateTime<Utc>,
         now: DateTime<Utc>,
         most: u32,
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<Vec<String>> {
         let due = sqlx::query_scalar(
             "SELECT id FROM connection WHERE status = 'running' AND (tried < $1 OR tried > $2) \
              ORDER BY tried LIMIT $3",
@@ -399,7 +395,7 @@ impl Connections {
         id: &str,
         before: DateTime<Utc>,
         now: DateTime<Utc>,
-    ) -> Result<Option<Connection>, StoreError> {
+    ) -> Result<Option<Connection>> {
         let claimed = sqlx::query(sqlx::AssertSqlSafe(format!(
             "UPDATE connection SET tried = $1 WHERE id = $2 AND status = 'running' AND (tried < \
              $3 OR tried > $4) RETURNING {COLUMNS}"
@@ -420,7 +416,7 @@ impl Connections {
         psu: &PsuId,
         bank: &OrganisationId,
         status: ConnectionStatus,
-    ) -> Result<Option<Connection>, StoreError> {
+    ) -> Result<Option<Connection>> {
         const ONE: &str = "WHERE psu = $1 AND bank = $2 AND status = $3";
 
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
@@ -446,22 +442,22 @@ impl Connections {
         psu: &PsuId,
         bank: &OrganisationId,
         plain: &[u8],
-    ) -> Result<String, StoreError> {
+    ) -> Result<String> {
         self.vault
             .seal(&context(column, psu, bank), plain)
             .map_err(|_| StoreError::corrupt(&format!("connection.{column}")))
     }
 
-    fn read(&self, row: &AnyRow) -> Result<Connection, StoreError> {
+    fn read(&self, row: &AnyRow) -> Result<Connection> {
         let row = Columns::of("connection", row);
         let (psu, bank): (PsuId, OrganisationId) = (row.get("psu")?, row.get("bank")?);
-        let open = |column: &str| -> Result<Option<Vec<u8>>, StoreError> {
+        let open = |column: &str| -> Result<Option<Vec<u8>>> {
             let sealed: Option<String> = row.get(column)?;
             let context = context(column, &psu, &bank);
             let opened = sealed.map(|sealed| self.vault.open(&context, &sealed));
             Ok(opened.transpose().map_err(|_| row.corrupt(column))?)
         };
-        let text = |column: &str| -> Result<Option<String>, StoreError> {
+        let text = |column: &str| -> Result<Option<String>> {
             let text = open(column)?.map(String::from_utf8).transpose();
             Ok(text.map_err(|_| row.corrupt(column))?)
         };

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::columns::{Columns, to_json};
 use super::row_cache::{AccountWithBalances, Caches};
-use super::{Database, StoreError, WriteTransaction, tpps};
+use super::{Database, Result, WriteTransaction, tpps};
 use crate::domain::{Consent, Grant, Granted, TppRecord};
 
 /// Outcome of storing a new consent.
@@ -101,7 +101,7 @@ impl Consents {
     /// Stores a consent as `received`. Once this returns, it is on disk.
     ///
     /// A request id has one effect: a second time, the consent of the first time is returned.
-    pub async fn insert(&self, new: NewConsent<'_>) -> Result<Inserted, StoreError> {
+    pub async fn insert(&self, new: NewConsent<'_>) -> Result<Inserted> {
         let organisation = new.tpp.organisation.as_str();
         let mut transaction = self.database.begin_write().await?;
         tpps::record(&mut transaction, new.tpp, new.now).await?;
@@ -144,11 +144,7 @@ impl Consents {
     }
 
     /// That TPP's consent of that id. Another TPP's is not found, like one that does not exist.
-    pub async fn find(
-        &self,
-        tpp: &OrganisationId,
-        id: &str,
-    ) -> Result<Option<Consent>, StoreError> {
+    pub async fn find(&self, tpp: &OrganisationId, id: &str) -> Result<Option<Consent>> {
         let found = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE id = $1 AND tpp = $2"
         )));
@@ -164,7 +160,7 @@ impl Consents {
         &self,
         tpp: &OrganisationId,
         id: &str,
-    ) -> Result<Option<Arc<Granted>>, StoreError> {
+    ) -> Result<Option<Arc<Granted>>> {
         let Caches {
             consents: cached,
             accounts,
@@ -223,7 +219,7 @@ impl Consents {
         id: &str,
         rule: Rule<'_>,
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let mut transaction = self.database.begin_write().await?;
         let found = by_id(&mut transaction, id).await?;
         if let Some(consent) = found.filter(|consent| consent.tpp == *tpp) {
@@ -238,10 +234,7 @@ impl Consents {
 pub type Rule<'a> = &'a (dyn Fn(&Consent) -> Option<ConsentStatus> + Sync);
 
 /// A consent, locked until the transaction ends.
-pub(super) async fn by_id(
-    transaction: &mut WriteTransaction,
-    id: &str,
-) -> Result<Option<Consent>, StoreError> {
+pub(super) async fn by_id(transaction: &mut WriteTransaction, id: &str) -> Result<Option<Consent>> {
     let select = transaction.locked(&format!("{COLUMNS} WHERE id = $1"));
     let found = sqlx::query_as(sqlx::AssertSqlSafe(select)).bind(id);
     Ok(found.fetch_optional(&mut **transaction).await?)
@@ -253,7 +246,7 @@ pub(super) async fn change_in(
     consent: &Consent,
     rule: Rule<'_>,
     now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let Some(status) = rule(consent) else {
         return Ok(false);
     };
@@ -273,7 +266,7 @@ pub(super) async fn open_accounts(
     consent_id: &str,
     access: &AccountAccess,
     grants: &[Grant],
-) -> Result<(), StoreError> {
+) -> Result<()> {
     transaction.mark_changed(consent_id);
     sqlx::query("UPDATE consent SET access = $1 WHERE id = $2")
         .bind(to_json(access, ACCESS)?)
@@ -306,7 +299,7 @@ pub(super) async fn replace_older(
     psu: &str,
     rule: Rule<'_>,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     if !new.recurring {
         return Ok(());
     }
@@ -328,7 +321,7 @@ pub(super) async fn replace_older(
 }
 
 impl FromRow<'_, AnyRow> for Consent {
-    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let row = Columns::of("consent", row);
         Ok(Self {
             id: row.get("id")?,
@@ -354,7 +347,7 @@ impl FromRow<'_, AnyRow> for Consent {
 }
 
 impl FromRow<'_, AnyRow> for Grant {
-    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let row = Columns::of("consent_account", row);
         Ok(Self {
             account: row.get("account_id")?,

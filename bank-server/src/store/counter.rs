@@ -12,7 +12,7 @@ use std::num::NonZeroU32;
 use chrono::NaiveDate;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Database, StoreError};
+use super::{Database, Result, StoreError};
 
 /// Key of a counter: a consent and one resource. Statements lock rows in the order of the keys, so
 /// that no two deadlock.
@@ -68,7 +68,7 @@ impl Counter {
         day: NaiveDate,
         latest: NaiveDate,
         limit: NonZeroU32,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         // The task ends only with its runtime, and so do the connections.
         let gone = || StoreError::Sql(sqlx::Error::PoolClosed);
         let (reply, counted) = oneshot::channel();
@@ -157,7 +157,7 @@ async fn count_batch(database: &Database, batch: Vec<CountRequest>) -> Vec<Count
 }
 
 /// Counts each read that is within its limit. Returns which were.
-async fn add(database: &Database, batch: &[CountRequest]) -> Result<Vec<bool>, StoreError> {
+async fn add(database: &Database, batch: &[CountRequest]) -> Result<Vec<bool>> {
     let Some(DayLimit { day, latest, limit }) = batch.first().map(|first| first.on) else {
         return Ok(Vec::new());
     };

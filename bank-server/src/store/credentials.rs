@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
 use super::vault::Vault;
-use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
+use super::{AdvisoryLock, Database, Result, StoreError, WriteTransaction};
 use crate::domain::{PsuId, TotpSecret};
 
 /// Statements that end what depends on replaced credentials. Spent TOTP codes stay recorded,
@@ -36,7 +36,7 @@ pub struct CredentialsVersion(i64);
 
 /// 0 for a customer without credentials.
 impl FromRow<'_, AnyRow> for CredentialsVersion {
-    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         Ok(Self(row.try_get::<Option<i64>, _>("version")?.unwrap_or(0)))
     }
 }
@@ -47,7 +47,7 @@ pub(crate) async fn is_current(
     transaction: &mut WriteTransaction,
     psu: &PsuId,
     version: CredentialsVersion,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     transaction.take(AdvisoryLock::Customer(psu)).await?;
     let current: Option<CredentialsVersion> =
         sqlx::query_as("SELECT version FROM credential WHERE psu = $1")
@@ -59,10 +59,7 @@ pub(crate) async fn is_current(
 
 /// Begins the next version of a customer's credentials, in the transaction that changes them, and
 /// ends what is under way under the one before.
-pub(crate) async fn begin_version(
-    transaction: &mut WriteTransaction,
-    psu: &PsuId,
-) -> Result<(), StoreError> {
+pub(crate) async fn begin_version(transaction: &mut WriteTransaction, psu: &PsuId) -> Result<()> {
     transaction.take(AdvisoryLock::Customer(psu)).await?;
     let next = "UPDATE credential SET version = version + 1 WHERE psu = $1";
     for statement in std::iter::once(next).chain(UNDER_WAY) {
@@ -81,7 +78,7 @@ pub(crate) async fn remove_element(
     delete: &'static str,
     psu: &PsuId,
     id: &str,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let mut transaction = database.begin_write().await?;
     transaction.take(AdvisoryLock::Customer(psu)).await?;
     let delete = sqlx::query(delete).bind(&psu.0).bind(id);
@@ -116,7 +113,7 @@ impl CustomerCredentials {
         psu: &PsuId,
         password_hash: &str,
         secret: Option<&TotpSecret>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         if !self.has_their_key().await? {
             return Err(StoreError::OtherKey);
         }
@@ -148,7 +145,7 @@ impl CustomerCredentials {
 
     /// Whether this is the key with which secrets here were sealed: one of some opens, or there are
     /// none.
-    pub async fn has_their_key(&self) -> Result<bool, StoreError> {
+    pub async fn has_their_key(&self) -> Result<bool> {
         // More than one, so that one that was damaged decides nothing.
         let rows: Vec<(String, String)> = sqlx::query_as(
             "SELECT psu, totp FROM credential WHERE totp IS NOT NULL ORDER BY psu LIMIT 100",
@@ -164,10 +161,7 @@ impl CustomerCredentials {
 
     /// The hash of a customer's password, if there is such a customer, and the version of her
     /// credentials.
-    pub async fn password(
-        &self,
-        psu: &PsuId,
-    ) -> Result<Option<(String, CredentialsVersion)>, StoreError> {
+    pub async fn password(&self, psu: &PsuId) -> Result<Option<(String, CredentialsVersion)>> {
         let known: Option<(String, i64)> =
             sqlx::query_as("SELECT password, version FROM credential WHERE psu = $1")
                 .bind(&psu.0)
@@ -177,13 +171,13 @@ impl CustomerCredentials {
     }
 
     /// The version of a customer's credentials.
-    pub async fn version(&self, psu: &PsuId) -> Result<CredentialsVersion, StoreError> {
+    pub async fn version(&self, psu: &PsuId) -> Result<CredentialsVersion> {
         let known = self.password(psu).await?;
         Ok(known.map(|(_, version)| version).unwrap_or_default())
     }
 
     /// The secret of a customer's authenticator, if she has one.
-    pub async fn secret(&self, psu: &PsuId) -> Result<Option<TotpSecret>, StoreError> {
+    pub async fn secret(&self, psu: &PsuId) -> Result<Option<TotpSecret>> {
         let sealed: Option<Option<String>> =
             sqlx::query_scalar("SELECT totp FROM credential WHERE psu = $1")
                 .bind(&psu.0)

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::columns::Columns;
 use super::consents::{COLUMNS, Rule, by_id, change_in};
-use super::{Database, StoreError};
+use super::{Database, Result};
 use crate::domain::{Consent, CustomerConsent, Grant, PsuId, TppRecord};
 
 /// Consents by id alone, not by TPP. Cheap to clone.
@@ -23,7 +23,7 @@ impl CustomerConsents {
     }
 
     /// A consent by its id alone, and its TPP.
-    pub async fn find(&self, id: &str) -> Result<Option<(Consent, TppRecord)>, StoreError> {
+    pub async fn find(&self, id: &str) -> Result<Option<(Consent, TppRecord)>> {
         let consent = sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id = $1")))
             .bind(id)
             .fetch_optional(self.database.pool())
@@ -35,7 +35,7 @@ impl CustomerConsents {
     }
 
     /// The grants of a consent.
-    pub async fn grants_of(&self, id: &str) -> Result<Vec<Grant>, StoreError> {
+    pub async fn grants_of(&self, id: &str) -> Result<Vec<Grant>> {
         let grants =
             sqlx::query_as("SELECT * FROM consent_account WHERE consent_id = $1 ORDER BY position");
         Ok(grants.bind(id).fetch_all(self.database.pool()).await?)
@@ -43,7 +43,7 @@ impl CustomerConsents {
 
     /// The consents that a customer has approved, those that hold first, then the newest, as they
     /// are written down; 200 at most.
-    pub async fn given_by(&self, psu: &PsuId) -> Result<Vec<CustomerConsent>, StoreError> {
+    pub async fn given_by(&self, psu: &PsuId) -> Result<Vec<CustomerConsent>> {
         let consents: Vec<Consent> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE id IN (SELECT consent_id FROM authorisation WHERE psu = $1 \
              AND status IN ('finalised', 'exempted')) ORDER BY CASE status WHEN 'valid' THEN 0 \
@@ -73,7 +73,7 @@ impl CustomerConsents {
         id: &str,
         rule: Rule<'_>,
         now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let mut transaction = self.database.begin_write().await?;
         let found = by_id(&mut transaction, id).await?;
         let approved = sqlx::query(
@@ -93,7 +93,7 @@ impl CustomerConsents {
     }
 
     /// The TPP of a consent.
-    async fn tpp_of(&self, id: &str) -> Result<TppRecord, StoreError> {
+    async fn tpp_of(&self, id: &str) -> Result<TppRecord> {
         let tpp = sqlx::query_as(
             "SELECT c.tpp, t.name, t.authority FROM consent c LEFT JOIN tpp t ON \
              t.organisation = c.tpp WHERE c.id = $1",
@@ -104,7 +104,7 @@ impl CustomerConsents {
 
 /// Without a record of it, the TPP has its number alone.
 impl FromRow<'_, AnyRow> for TppRecord {
-    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let row = Columns::of("tpp", row);
         let organisation: String = row.get("tpp")?;
         let name: Option<String> = row.get("name")?;

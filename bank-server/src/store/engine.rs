@@ -11,7 +11,7 @@ use super::health::DatabaseHealth;
 use super::metrics::DatabaseMetrics;
 use super::pool::{Pool, code};
 use super::row_cache::{Caches, Freshness};
-use super::{Database, Shared, StoreError, lock, migrations, schema};
+use super::{Database, Result, Shared, StoreError, lock, migrations, schema};
 use crate::config::Server;
 use crate::file_mode::is_open_to_others;
 
@@ -112,18 +112,18 @@ const LOCKED: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Opens a file, creates it if it is missing, and migrates its tables.
-pub(super) async fn sqlite(path: &Path) -> Result<Database, StoreError> {
+pub(super) async fn sqlite(path: &Path) -> Result<Database> {
     Ok(open_sqlite(path).await?.0)
 }
 
 /// Migrates a file's tables, as opening it does. Returns the version before and after.
-pub(super) async fn migrate_sqlite(path: &Path) -> Result<(i64, i64), StoreError> {
+pub(super) async fn migrate_sqlite(path: &Path) -> Result<(i64, i64)> {
     let (database, versions) = open_sqlite(path).await?;
     database.close().await;
     Ok(versions)
 }
 
-async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> {
+async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64))> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
         let path = path.to_owned();
         match damage(error.as_ref()) {
@@ -208,7 +208,7 @@ fn database(
 }
 
 /// Connects to a server.
-pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
+pub(super) async fn postgres(server: &Server) -> Result<Database> {
     let time = server.statement.as_millis();
     // A transaction of a lost replica ends soon: others wait for its rows.
     let settings = format!(
@@ -244,7 +244,7 @@ pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
 }
 
 /// Migrates a server's tables. Returns the version before and after.
-pub(super) async fn migrate_postgres(server: &Server) -> Result<(i64, i64), StoreError> {
+pub(super) async fn migrate_postgres(server: &Server) -> Result<(i64, i64)> {
     // An index on a large table takes its time. A wait for a lock blocks the requests behind it, so
     // it times out.
     let settings = "SET statement_timeout = 0; SET lock_timeout = '5s';".to_owned();
@@ -257,7 +257,7 @@ pub(super) async fn migrate_postgres(server: &Server) -> Result<(i64, i64), Stor
 }
 
 /// Migrates under an advisory lock of this schema.
-async fn alone(server: &Server, pool: &Pool) -> Result<(i64, i64), StoreError> {
+async fn alone(server: &Server, pool: &Pool) -> Result<(i64, i64)> {
     let mut connection = pool.acquire().await?;
     schema::check_place(server, connection.unbounded()?).await?;
     // Polled instead of waited for: a waiting statement has a snapshot, and CREATE INDEX
@@ -281,7 +281,7 @@ async fn connect(
     settings: String,
     metrics: &DatabaseMetrics,
     health: &Arc<DatabaseHealth>,
-) -> Result<Pool, StoreError> {
+) -> Result<Pool> {
     sqlx::any::install_default_drivers();
     let manager = ConnectionManager {
         address: server.url().to_string(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Database, StoreError};
+use super::{Database, Result};
 use crate::calendar::MAX_CLOCK_SKEW;
 use crate::transport::trust_reloader::{CacheError, CacheLookup, CrlRequest, SharedCrlCache};
 
@@ -24,7 +24,7 @@ impl FetchedLists {
         Self { database }
     }
 
-    async fn found(self, wanted: CrlRequest) -> Result<CacheLookup, StoreError> {
+    async fn found(self, wanted: CrlRequest) -> Result<CacheLookup> {
         match self.fetched(&wanted).await? {
             Some(list) => Ok(list),
             None if self.claim(wanted).await? => Ok(CacheLookup::Claimed),
@@ -32,7 +32,7 @@ impl FetchedLists {
         }
     }
 
-    async fn fetched(&self, wanted: &CrlRequest) -> Result<Option<CacheLookup>, StoreError> {
+    async fn fetched(&self, wanted: &CrlRequest) -> Result<Option<CacheLookup>> {
         // A newer list that is stored meanwhile does not make this one wrong.
         let found: Option<(i64, Vec<u8>)> = sqlx::query_as(
             "SELECT fetched, body FROM fetched_list WHERE address = $1 AND fetched >= $2 AND \
@@ -48,7 +48,7 @@ impl FetchedLists {
 
     /// Claims the fetch, unless another replica has claimed it or has stored the list in the
     /// meantime.
-    async fn claim(&self, wanted: CrlRequest) -> Result<bool, StoreError> {
+    async fn claim(&self, wanted: CrlRequest) -> Result<bool> {
         let claim_time = i64::try_from((wanted.claim_time + GRACE).as_secs()).unwrap_or(i64::MAX);
         let claimed = sqlx::query(
             "INSERT INTO fetched_list (address, fetched, claimed, body) VALUES ($1, 0, $2, $3) \

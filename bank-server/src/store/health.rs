@@ -41,26 +41,17 @@ pub(super) struct DatabaseHealth {
 }
 
 /// The clock of this machine disagrees with that of the database's server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the clock of this machine is {} s {} that of the database's server, and may differ by less \
+     than {MAX_SECONDS} s: have both set by the same time server (NTP)",
+    .ahead.abs(),
+    if *.ahead < 0 { "behind" } else { "ahead of" }
+)]
 pub struct WrongClock {
     /// By so many seconds it is ahead; behind, if negative.
     pub ahead: i64,
 }
-
-impl fmt::Display for WrongClock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let side = if self.ahead < 0 { "behind" } else { "ahead of" };
-        write!(
-            f,
-            "the clock of this machine is {} s {side} that of the database's server, and may \
-             differ by less than \
-             {MAX_SECONDS} s: have both set by the same time server (NTP)",
-            self.ahead.abs()
-        )
-    }
-}
-
-impl std::error::Error for WrongClock {}
 
 impl From<WrongClock> for sqlx::Error {
     fn from(error: WrongClock) -> Self {

@@ -7,7 +7,7 @@
 use std::fs::{File, TryLockError};
 
 use super::engine::{make_file, with_suffix};
-use super::{DatabaseLocation, StoreError};
+use super::{DatabaseLocation, Result, StoreError};
 use crate::file_mode::is_open_to_others;
 
 /// Use of a database.
@@ -24,10 +24,7 @@ pub(super) const SUFFIX: &str = "-lock";
 
 /// Takes the lock, or fails at once. On a server there is none: its transactions do not wait for
 /// each other.
-pub(super) fn take(
-    wanted_for: DatabaseUse,
-    place: &DatabaseLocation,
-) -> Result<Option<File>, StoreError> {
+pub(super) fn take(wanted_for: DatabaseUse, place: &DatabaseLocation) -> Result<Option<File>> {
     let DatabaseLocation::File(path) = place else {
         return Ok(None);
     };

@@ -85,6 +85,9 @@ struct Shared {
     lock: OnceLock<File>,
 }
 
+/// Result of an operation of the store.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
 /// Error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -245,7 +248,7 @@ impl Database {
     /// brought up to date. The tables of a server's database have to be there:
     /// [`migrate`](Self::migrate) makes them. Tables of a newer version are good for this one as
     /// well: migrations add, and take nothing away that the version before needs.
-    pub async fn open(place: &DatabaseLocation) -> Result<Self, StoreError> {
+    pub async fn open(place: &DatabaseLocation) -> Result<Self> {
         match place {
             DatabaseLocation::File(path) => engine::sqlite(path).await,
             DatabaseLocation::Server(server) => {
@@ -264,7 +267,7 @@ impl Database {
         place: &DatabaseLocation,
         key: &Path,
         randomness: Arc<dyn Randomness>,
-    ) -> Result<(Self, Vault), StoreError> {
+    ) -> Result<(Self, Vault)> {
         let has_key = key.exists();
         // Neither is a file that a copy or a full disk has left without content.
         let is_empty = |path: &Path| path.metadata().map_or(true, |file| file.len() == 0);
@@ -284,31 +287,21 @@ impl Database {
             });
         }
         let database = Self::open_for(wanted_for, place).await?;
-        if !has_key && database.holds_sealed().await? {
+        let sealed = sqlx::query(
+            "SELECT 1 FROM credential WHERE totp IS NOT NULL UNION ALL \
+             SELECT 1 FROM connection WHERE consent IS NOT NULL OR link IS NOT NULL LIMIT 1",
+        );
+        if !has_key && sealed.fetch_optional(database.pool()).await?.is_some() {
             return Err(StoreError::NoKey(key.to_owned()));
         }
         let vault = Vault::open_file(key, randomness)?;
         Ok((database, vault))
     }
 
-    /// Whether the database holds sealed data.
-    async fn holds_sealed(&self) -> Result<bool, StoreError> {
-        let row = sqlx::query(
-            "SELECT 1 AS sealed FROM credential WHERE totp IS NOT NULL UNION ALL \
-             SELECT 1 FROM connection WHERE consent IS NOT NULL OR link IS NOT NULL LIMIT 1",
-        )
-        .fetch_optional(self.pool())
-        .await?;
-        Ok(row.is_some())
-    }
-
     /// Opens the database at that place, as [`open`](Self::open) does. On SQLite, where one writes
     /// at a time, a bank does not serve while an import is under way, nor is there an import while
     /// a bank serves.
-    pub async fn open_for(
-        wanted_for: DatabaseUse,
-        place: &DatabaseLocation,
-    ) -> Result<Self, StoreError> {
+    pub async fn open_for(wanted_for: DatabaseUse, place: &DatabaseLocation) -> Result<Self> {
         let lock = lock::take(wanted_for, place)?;
         let database = Self::open(place).await?;
         if let Some(lock) = lock {
@@ -319,7 +312,7 @@ impl Database {
 
     /// Migrates the tables at that location, while replicas of this version and the one before
     /// serve from them. Returns the version before and after.
-    pub async fn migrate(place: &DatabaseLocation) -> Result<(i64, i64), StoreError> {
+    pub async fn migrate(place: &DatabaseLocation) -> Result<(i64, i64)> {
         match place {
             DatabaseLocation::File(path) => engine::migrate_sqlite(path).await,
             DatabaseLocation::Server(server) => engine::migrate_postgres(server).await,
@@ -330,7 +323,7 @@ impl Database {
     /// one: at once, and as often as
     /// [`start_invalidation_listener`](Self::start_invalidation_listener) listens. While they
     /// differ by a minute and more, all that needs the database fails with [`StoreError::Clock`].
-    pub async fn compare_clock(&self, clock: &Arc<dyn Clock>) -> Result<(), StoreError> {
+    pub async fn compare_clock(&self, clock: &Arc<dyn Clock>) -> Result<()> {
         if self.0.server.is_none() || clock.is_manual() {
             return Ok(());
         }
@@ -367,11 +360,6 @@ impl Database {
         &self.0.caches
     }
 
-    /// The end of a `SELECT` of rows that are about to be removed.
-    fn skip_locked(&self) -> &'static str {
-        self.0.engine.skip_locked()
-    }
-
     /// The connections.
     #[must_use]
     pub fn pool(&self) -> &Pool {
@@ -391,13 +379,13 @@ impl Database {
     /// statement fails for want of it. On PostgreSQL transactions write side by side: rows that a
     /// decision depends on are read with [`WriteTransaction::locked`], and decisions on rows that
     /// may not exist yet take an [`AdvisoryLock`].
-    pub async fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
+    pub async fn begin_write(&self) -> Result<WriteTransaction> {
         WriteTransaction::begin(self.0.engine, &self.0.pool, &self.0.caches).await
     }
 
     /// Begins a transaction that counts: like [`begin_write`](Self::begin_write), and its commit
     /// does not wait for the disk.
-    pub async fn begin_counting(&self) -> Result<WriteTransaction, StoreError> {
+    pub async fn begin_counting(&self) -> Result<WriteTransaction> {
         WriteTransaction::begin(self.0.engine, &self.0.counting, &self.0.caches).await
     }
 
@@ -416,7 +404,7 @@ impl Database {
     ///
     /// A file is written to each time. A server is written to only after it has refused a write for
     /// want of space, with a row that needs a new page.
-    pub async fn ready(&self) -> Result<(), StoreError> {
+    pub async fn ready(&self) -> Result<()> {
         sqlx::query("SELECT 1").execute(&self.0.pool).await?;
         if self.0.engine == Engine::Postgres && !self.0.health.is_full() {
             return Ok(());

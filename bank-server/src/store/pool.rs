@@ -64,7 +64,7 @@ impl Pool {
         time: Option<Duration>,
         metrics: &DatabaseMetrics,
         health: &Arc<DatabaseHealth>,
-    ) -> Result<Self, sqlx::Error> {
+    ) -> sqlx::Result<Self> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let connections = managed::Pool::builder(manager)
             .max_size(most)
@@ -85,7 +85,7 @@ impl Pool {
 
     /// Waits for a connection. Fails while the clock of this machine is wrong: nothing is read,
     /// written or removed by it.
-    pub async fn acquire(&self) -> Result<PooledConnection, sqlx::Error> {
+    pub async fn acquire(&self) -> sqlx::Result<PooledConnection> {
         self.health.clock_is_right()?;
         let begun = Instant::now();
         let connection = {
@@ -133,20 +133,20 @@ impl Pool {
 
 impl PooledConnection {
     /// The connection without a timeout, for migrations.
-    pub(super) fn unbounded(&mut self) -> Result<&mut AnyConnection, sqlx::Error> {
+    pub(super) fn unbounded(&mut self) -> sqlx::Result<&mut AnyConnection> {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         Ok(connection)
     }
 
     /// Begins a transaction.
-    pub(super) async fn begin(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+    pub(super) async fn begin(&mut self, statement: &'static str) -> sqlx::Result<()> {
         // Set before: if this future is dropped, whether the transaction has begun is not known.
         self.in_transaction = true;
         self.execute(statement).await.map(|_| ())
     }
 
     /// Commits the transaction.
-    pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+    pub(super) async fn commit(&mut self) -> sqlx::Result<()> {
         self.execute("COMMIT").await?;
         self.in_transaction = false;
         self.pool.health.set_full(false);
@@ -154,7 +154,7 @@ impl PooledConnection {
     }
 
     /// Rolls the transaction back.
-    pub(super) async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
+    pub(super) async fn roll_back(&mut self) -> sqlx::Result<()> {
         self.execute("ROLLBACK").await?;
         self.in_transaction = false;
         Ok(())
@@ -244,8 +244,8 @@ impl PooledConnection {
     async fn run<T>(
         &mut self,
         operation: &'static str,
-        run: impl for<'a> FnOnce(&'a mut AnyConnection) -> BoxFuture<'a, Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
+        run: impl for<'a> FnOnce(&'a mut AnyConnection) -> BoxFuture<'a, sqlx::Result<T>>,
+    ) -> sqlx::Result<T> {
         let begun = Instant::now();
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         self.is_running = true;
@@ -324,7 +324,7 @@ impl<'c> Executor<'c> for &'c mut PooledConnection {
     type Database = Any;
 
     /// Reads all rows at once, so that a slow reader does not occupy a connection.
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Step, sqlx::Error>>
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, sqlx::Result<Step>>
     where
         'c: 'e,
         E: 'q + Execute<'q, Any>,
@@ -387,7 +387,7 @@ impl<'c> Executor<'c> for &'c mut PooledConnection {
 impl<'p> Executor<'p> for &Pool {
     type Database = Any;
 
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Step, sqlx::Error>>
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, sqlx::Result<Step>>
     where
         'p: 'e,
         E: 'q + Execute<'q, Any>,

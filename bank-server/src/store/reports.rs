@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::vault::Vault;
-use super::{Database, StoreError};
+use super::{Database, Result};
 use crate::domain::{AccountId, Arrival, Consent};
 
 /// The last reports of TPPs, in the database; customers are digests under the bank's own key. Cheap
@@ -32,11 +32,7 @@ impl Reports {
 
     /// How far the last report of that account went that the consent's TPP got for this customer. A
     /// consent that replaces another one goes on where that left off. `None`: there was none.
-    pub async fn last(
-        &self,
-        consent: &Consent,
-        account: &AccountId,
-    ) -> Result<Option<Arrival>, StoreError> {
+    pub async fn last(&self, consent: &Consent, account: &AccountId) -> Result<Option<Arrival>> {
         let last: Option<i64> = sqlx::query_scalar(
             "SELECT arrival FROM delta_report WHERE tpp = $1 AND psu = $2 AND account = $3",
         )
@@ -56,7 +52,7 @@ impl Reports {
         account: &AccountId,
         reached: Arrival,
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         sqlx::query(
             "INSERT INTO delta_report (tpp, psu, account, arrival, noted) VALUES ($1, $2, $3, $4, \
              $5) \

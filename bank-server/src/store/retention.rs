@@ -14,7 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::{AdvisoryLock, Database, StoreError};
+use super::{AdvisoryLock, Database, Result};
 use crate::config::RetentionConfig;
 
 /// Removes rows past their retention period.
@@ -51,7 +51,7 @@ impl Retention {
     /// Notes where the removal begins, unless it has begun before: now, or when something was last
     /// done to a consent, whichever is earlier. To be called at the start, before anything is
     /// written by this clock.
-    pub async fn begin(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn begin(&self, now: DateTime<Utc>) -> Result<()> {
         sqlx::query(
             "INSERT INTO bank_state (name, value) SELECT 'removed until', \
              CAST(CASE WHEN MAX(last_action) < $1 THEN MAX(last_action) ELSE $1 END AS TEXT) FROM \
@@ -67,7 +67,7 @@ impl Retention {
 
     /// Removes rows past their retention period at that time. Returns how many consents,
     /// authorisations, counts and so on these were; if another replica is removing, 0.
-    pub async fn remove(&self, now: DateTime<Utc>) -> Result<u64, StoreError> {
+    pub async fn remove(&self, now: DateTime<Utc>) -> Result<u64> {
         let mut removed = 0;
         for batch in self.batches(now) {
             loop {
@@ -93,7 +93,7 @@ impl Retention {
         &self,
         now: DateTime<Utc>,
         passed: Duration,
-    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+    ) -> Result<Option<DateTime<Utc>>> {
         let mut transaction = self.database.begin_counting().await?;
         if !transaction.try_take(AdvisoryLock::Retention).await? {
             return Ok(None);
@@ -121,7 +121,7 @@ impl Retention {
     }
 
     /// `None` if another replica is at it.
-    async fn remove_batch(&self, batch: &[String]) -> Result<Option<u64>, StoreError> {
+    async fn remove_batch(&self, batch: &[String]) -> Result<Option<u64>> {
         let mut transaction = self.database.begin_counting().await?;
         if !transaction.try_take(AdvisoryLock::Retention).await? {
             return Ok(None);
@@ -140,7 +140,7 @@ impl Retention {
 
     fn batches(&self, now: DateTime<Utc>) -> Vec<Batch> {
         let periods = &self.periods;
-        let unlocked = self.database.skip_locked();
+        let unlocked = self.database.0.engine.skip_locked();
         let ago = |days: u32| now - TimeDelta::days(days.into());
         let time = |days| ago(days).timestamp();
         let day = |days| ago(days).date_naive();

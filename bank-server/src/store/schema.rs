@@ -7,14 +7,14 @@ use sqlx::AnyConnection;
 use sqlx::migrate::Migrator;
 
 use super::migrations;
-use super::{Database, StoreError};
+use super::{Database, Result, StoreError};
 use crate::config::Server;
 
 /// Migrates the tables. Returns the version before and after.
 pub(super) async fn migrate(
     migrator: &Migrator,
     connection: &mut AnyConnection,
-) -> Result<(i64, i64), StoreError> {
+) -> Result<(i64, i64)> {
     // Without tables there is no version.
     let before = version(migrator, connection).await.unwrap_or(0);
     migrator.run(&mut *connection).await?;
@@ -23,7 +23,7 @@ pub(super) async fn migrate(
 
 /// Removes indexes that a server was making, beside other work, when it was interrupted: it does
 /// not go on with them.
-pub(super) async fn remove_half_made(connection: &mut AnyConnection) -> Result<(), StoreError> {
+pub(super) async fn remove_half_made(connection: &mut AnyConnection) -> Result<()> {
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT quote_ident(c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
          JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT i.indisvalid AND n.nspname = \
@@ -41,10 +41,7 @@ pub(super) async fn remove_half_made(connection: &mut AnyConnection) -> Result<(
 
 /// Fails if there is no schema in which tables would be made, or if those that are there are in
 /// another one: names would lead to both.
-pub(super) async fn check_place(
-    server: &Server,
-    connection: &mut AnyConnection,
-) -> Result<(), StoreError> {
+pub(super) async fn check_place(server: &Server, connection: &mut AnyConnection) -> Result<()> {
     let (first, tables): (Option<String>, Option<String>) = sqlx::query_as(
         "SELECT current_schema()::text, (SELECT n.nspname::text FROM pg_class c \
          JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = \
@@ -70,7 +67,7 @@ pub(super) async fn check_place(
 }
 
 /// Checks that a server's tables suit this program.
-pub(super) async fn check(database: &Database, server: &Server) -> Result<(), StoreError> {
+pub(super) async fn check(database: &Database, server: &Server) -> Result<()> {
     let ours = migrations::postgres();
     let mut connection = database.pool().acquire().await?;
     let has_tables: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
@@ -104,7 +101,7 @@ pub(super) async fn check(database: &Database, server: &Server) -> Result<(), St
 
 /// The version up to which all of these migrations are in place, as a whole. Newer ones of others
 /// do not count.
-async fn version(migrator: &Migrator, connection: &mut AnyConnection) -> Result<i64, StoreError> {
+async fn version(migrator: &Migrator, connection: &mut AnyConnection) -> Result<i64> {
     let there: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
         .fetch_all(connection)
         .await?;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sqlx::{AnyConnection, Connection as _, Executor as _};
 
-use super::{Database, DatabaseLocation, Server, StoreError};
+use super::{Database, DatabaseLocation, Result, Server, StoreError};
 
 /// The schemas that this makes, and removes, begin with this.
 pub const PREFIX: &str = "sandbox_";
@@ -14,7 +14,7 @@ pub const PREFIX: &str = "sandbox_";
 /// that is in it.
 ///
 /// `name` goes on with letters, digits and `_` after [`PREFIX`].
-pub async fn schema(server: &Server, name: &str) -> Result<Server, StoreError> {
+pub async fn schema(server: &Server, name: &str) -> Result<Server> {
     let server = without_tables(server, name).await?;
     Database::migrate(&DatabaseLocation::Server(server.clone())).await?;
     Ok(server)
@@ -36,7 +36,7 @@ impl Claim {
 
 /// Claims the schemas whose names begin with [`PREFIX`] and `prefix`. None if another sandbox has
 /// them.
-pub async fn claim(server: &Server, prefix: &str) -> Result<Option<Claim>, StoreError> {
+pub async fn claim(server: &Server, prefix: &str) -> Result<Option<Claim>> {
     let failed = |error| StoreError::connect(server, error);
     let mut connection = connect(server).await.map_err(failed)?;
     let claimed: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
@@ -48,13 +48,13 @@ pub async fn claim(server: &Server, prefix: &str) -> Result<Option<Claim>, Store
 }
 
 /// The schema that was made so before, with all that is in it; its tables are brought up to date.
-pub async fn kept(server: &Server, name: &str) -> Result<Server, StoreError> {
+pub async fn kept(server: &Server, name: &str) -> Result<Server> {
     let server = server.clone().in_schema(&format!("{PREFIX}{name}"));
     Database::migrate(&DatabaseLocation::Server(server.clone())).await?;
     Ok(server)
 }
 
-pub(super) async fn without_tables(server: &Server, name: &str) -> Result<Server, StoreError> {
+pub(super) async fn without_tables(server: &Server, name: &str) -> Result<Server> {
     let failed = |error| StoreError::connect(server, error);
     let plain =
         |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
@@ -75,7 +75,7 @@ pub(super) async fn without_tables(server: &Server, name: &str) -> Result<Server
     Ok(server.clone().in_schema(&format!("{PREFIX}{name}")))
 }
 
-async fn connect(server: &Server) -> Result<AnyConnection, sqlx::Error> {
+async fn connect(server: &Server) -> sqlx::Result<AnyConnection> {
     sqlx::any::install_default_drivers();
     AnyConnection::connect(server.url.as_str()).await
 }

@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 
 use super::columns::Columns;
 use super::credentials::{CredentialsVersion, is_current};
-use super::{Database, StoreError};
+use super::{Database, Result};
 use crate::calendar::MAX_CLOCK_SKEW;
 use crate::domain::PsuId;
 
@@ -27,18 +27,11 @@ pub enum SessionScope {
 }
 
 impl SessionScope {
-    const fn as_str(&self) -> &'static str {
+    /// The columns: level, authorisation and method.
+    fn columns(&self) -> (&'static str, Option<&str>, Option<&str>) {
         match self {
-            Self::Authorisation { .. } => "authorisation",
-            Self::Full => "full",
-        }
-    }
-
-    /// The authorisation and the method.
-    fn columns(&self) -> (Option<&str>, Option<&str>) {
-        match self {
-            Self::Authorisation { id, method } => (Some(id), Some(method)),
-            Self::Full => (None, None),
+            Self::Authorisation { id, method } => ("authorisation", Some(id), Some(method)),
+            Self::Full => ("full", None, None),
         }
     }
 }
@@ -108,11 +101,7 @@ impl Sessions {
     ///
     /// Cost: two indexed look-ups; and about ten times within the idle time a write, which says
     /// that it is used.
-    pub async fn find(
-        &self,
-        digest: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Session>, StoreError> {
+    pub async fn find(&self, digest: &str, now: DateTime<Utc>) -> Result<Option<Session>> {
         let session: Option<Session> = sqlx::query_as(
             "SELECT s.digest, s.psu, s.level, s.begun, s.last_seen, s.authorisation, s.method, \
              c.version FROM session s \
@@ -147,13 +136,13 @@ impl Sessions {
     /// Begins a session, and ends the one that it takes the place of. Returns false, and begins
     /// none, if the customer's credentials are not those any more by which she has proved who she
     /// is.
-    pub async fn begin(&self, new: NewSession<'_>) -> Result<bool, StoreError> {
+    pub async fn begin(&self, new: NewSession<'_>) -> Result<bool> {
         let mut transaction = self.database.begin_write().await?;
         if !is_current(&mut transaction, new.psu, new.credentials).await? {
             return Ok(false);
         }
-        let (psu, level) = (&new.psu.0, new.scope.as_str());
-        let (authorisation, method) = new.scope.columns();
+        let psu = &new.psu.0;
+        let (level, authorisation, method) = new.scope.columns();
         sqlx::query("DELETE FROM session WHERE digest = $1")
             .bind(new.instead_of.unwrap_or_default())
             .execute(&mut *transaction)
@@ -186,7 +175,7 @@ impl Sessions {
     }
 
     /// Ends a session.
-    pub async fn end(&self, digest: &str) -> Result<(), StoreError> {
+    pub async fn end(&self, digest: &str) -> Result<()> {
         sqlx::query("DELETE FROM session WHERE digest = $1")
             .bind(digest)
             .execute(self.database.pool())
@@ -196,7 +185,7 @@ impl Sessions {
 }
 
 impl FromRow<'_, AnyRow> for Session {
-    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let columns = Columns::of("session", row);
         Ok(Self {
             digest: columns.get("digest")?,

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{StoreError, WriteTransaction};
+use super::{Result, WriteTransaction};
 use crate::domain::TppRecord;
 
 /// Records a TPP, in the transaction that stores its request.
@@ -11,7 +11,7 @@ pub(super) async fn record(
     transaction: &mut WriteTransaction,
     tpp: &TppRecord,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     // Where nothing has changed, no row is locked: all that a TPP asks for would wait for each
     // other.
     sqlx::query(

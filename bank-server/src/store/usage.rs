@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::counter::{Counter, Key};
-use super::{Database, StoreError};
+use super::{Database, Result};
 use crate::domain::{AccountId, Consent, Resource};
 
 /// Counters in the database. Cheap to clone.
@@ -56,7 +56,7 @@ impl Usage {
         day: NaiveDate,
         latest: NaiveDate,
         limit: NonZeroU32,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let (endpoint, account, item) = resource.key();
         let key = Key {
             consent: consent.to_owned(),
@@ -80,7 +80,7 @@ impl Usage {
         shown: Shown<'_>,
         now: DateTime<Utc>,
         ends: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let (endpoint, account, item) = resource.key();
         let mut transaction = self.database.begin_counting().await?;
         // One at a time: of two that are read at once, the second finds nothing left.
@@ -138,7 +138,7 @@ impl Usage {
     }
 
     /// Records that a consent is used, unless that was recorded within the last minute.
-    pub async fn note(&self, consent: &Consent, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn note(&self, consent: &Consent, now: DateTime<Utc>) -> Result<()> {
         let fresh = consent
             .last_use
             .is_some_and(|last| now.signed_duration_since(last).abs() < FRESH);

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use super::StoreError;
+use super::Result;
 use super::engine::Engine;
 use super::pool::{Pool, PooledConnection};
 use super::row_cache::Caches;
@@ -54,11 +54,7 @@ impl AdvisoryLock<'_> {
 }
 
 impl WriteTransaction {
-    pub(super) async fn begin(
-        engine: Engine,
-        pool: &Pool,
-        caches: &Arc<Caches>,
-    ) -> Result<Self, StoreError> {
+    pub(super) async fn begin(engine: Engine, pool: &Pool, caches: &Arc<Caches>) -> Result<Self> {
         let mut connection = pool.acquire().await?;
         connection.begin(engine.begin()).await?;
         Ok(Self {
@@ -73,7 +69,7 @@ impl WriteTransaction {
     ///
     /// To avoid deadlocks, take advisory locks in the order of [`AdvisoryLock`]'s variants and
     /// before rows are locked; of rows, lock authorisations before consents.
-    pub async fn take(&mut self, lock: AdvisoryLock<'_>) -> Result<(), StoreError> {
+    pub async fn take(&mut self, lock: AdvisoryLock<'_>) -> Result<()> {
         let Some(statement) = self.engine.advisory_lock() else {
             return Ok(());
         };
@@ -85,7 +81,7 @@ impl WriteTransaction {
     }
 
     /// Takes that lock if it is free. Returns whether it was.
-    pub async fn try_take(&mut self, lock: AdvisoryLock<'_>) -> Result<bool, StoreError> {
+    pub async fn try_take(&mut self, lock: AdvisoryLock<'_>) -> Result<bool> {
         let Some(statement) = self.engine.try_advisory_lock() else {
             return Ok(true);
         };
@@ -106,12 +102,12 @@ impl WriteTransaction {
     }
 
     /// Rolls back before this returns. A dropped transaction is rolled back soon after.
-    pub async fn roll_back(mut self) -> Result<(), StoreError> {
+    pub async fn roll_back(mut self) -> Result<()> {
         Ok(self.connection.roll_back().await?)
     }
 
     /// Commits.
-    pub async fn commit(mut self) -> Result<(), StoreError> {
+    pub async fn commit(mut self) -> Result<()> {
         Ok(self.connection.commit().await?)
     }
 }

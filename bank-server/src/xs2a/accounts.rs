@@ -10,7 +10,7 @@ use shared_types::xs2a::transaction::{
 };
 
 use super::consent_access::{ConsentAccess, GrantedAccount};
-use super::error::ApiError;
+use super::error::{ApiError, Result};
 use super::parameters::Parameters;
 use super::report;
 use crate::domain::{AccountKind, Resource};
@@ -58,10 +58,7 @@ fn present(account: GrantedAccount<'_, AccountDetails>) -> AccountDetails {
         (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
     )
 )]
-pub(super) async fn list(
-    access: ConsentAccess,
-    request: HttpRequest,
-) -> Result<Json<AccountList>, ApiError> {
+pub(super) async fn list(access: ConsentAccess, request: HttpRequest) -> Result<Json<AccountList>> {
     let with_balance = Parameters::of(&request)?.with_balance()?;
     let accounts = access.accounts(payment, with_balance).await?;
     access.count(Resource::Accounts, &accounts).await?;
@@ -86,7 +83,7 @@ pub(super) async fn details(
     access: ConsentAccess,
     id: Path<String>,
     request: HttpRequest,
-) -> Result<Json<AccountResponse>, ApiError> {
+) -> Result<Json<AccountResponse>> {
     let with_balance = Parameters::of(&request)?.with_balance()?;
     let account = access.account(&id, payment, with_balance).await?;
     access
@@ -113,7 +110,7 @@ pub(super) async fn details(
 pub(super) async fn balances(
     access: ConsentAccess,
     id: Path<String>,
-) -> Result<Json<AccountBalances>, ApiError> {
+) -> Result<Json<AccountBalances>> {
     let mut account = access.account(&id, payment, true).await?;
     account.require_balances()?;
     access
@@ -152,7 +149,7 @@ pub(super) async fn transactions(
     access: ConsentAccess,
     id: Path<String>,
     request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse> {
     let list = access.list_request(&request)?;
     let account = access.account(&id, payment, list.with_balance).await?;
     account.require_transactions()?;
@@ -199,7 +196,7 @@ pub(super) async fn transactions(
 pub(super) async fn transaction(
     access: ConsentAccess,
     path: Path<(String, String)>,
-) -> Result<Json<TransactionResponse>, ApiError> {
+) -> Result<Json<TransactionResponse>> {
     let (account_id, transaction_id) = path.into_inner();
     let account = access.account(&account_id, payment, false).await?;
     account.require_transactions()?;

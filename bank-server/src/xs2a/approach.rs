@@ -4,7 +4,7 @@ use actix_web::HttpRequest;
 use shared_types::xs2a::authorisation::ScaApproach;
 
 use super::consent_access::single;
-use super::error::ApiError;
+use super::error::{ApiError, Result};
 
 const REDIRECT_PREFERRED: &str = "TPP-Redirect-Preferred";
 const DECOUPLED_PREFERRED: &str = "TPP-Decoupled-Preferred";
@@ -21,7 +21,7 @@ pub(super) struct Preferences {
 }
 
 impl Preferences {
-    pub(super) fn of(request: &HttpRequest, names_customer: bool) -> Result<Self, ApiError> {
+    pub(super) fn of(request: &HttpRequest, names_customer: bool) -> Result<Self> {
         Ok(Self {
             redirect: truth(request, REDIRECT_PREFERRED)?,
             decoupled: truth(request, DECOUPLED_PREFERRED)?,
@@ -65,7 +65,7 @@ pub(super) fn choose(offered: &[ScaApproach], preferences: Preferences) -> Optio
 }
 
 /// Value of a boolean header.
-pub(super) fn truth(request: &HttpRequest, name: &'static str) -> Result<Option<bool>, ApiError> {
+pub(super) fn truth(request: &HttpRequest, name: &'static str) -> Result<Option<bool>> {
     match single(request, name)?.as_deref() {
         None => Ok(None),
         Some("true") => Ok(Some(true)),

@@ -8,7 +8,7 @@ use actix_web::dev::ServiceRequest;
 use shared_types::pki::certificate::CertificateSummary;
 
 use super::Xs2a;
-use super::error::ApiError;
+use super::error::{ApiError, Result};
 use crate::identity::{Licences, NotATpp, Tpp};
 use crate::transport::certificate_header::unexpected;
 use crate::transport::policy::PeerRejection;
@@ -126,7 +126,7 @@ pub(super) fn closing(error: &ApiError) -> HttpResponse {
 }
 
 /// Checks of a peer that connects directly.
-fn itself(request: &ServiceRequest, state: &Xs2a, connection: &Connection) -> Result<(), ApiError> {
+fn itself(request: &ServiceRequest, state: &Xs2a, connection: &Connection) -> Result<()> {
     check_size(request, state)?;
     // Only gateways may send these headers.
     if let Some(name) = unexpected(request.headers(), state.certificate_header.as_ref(), false) {
@@ -204,7 +204,7 @@ fn gone(connection: &Connection, end: &PeerRejection<NotATpp>) -> Rejection {
     })
 }
 
-fn check_size(request: &ServiceRequest, state: &Xs2a) -> Result<(), ApiError> {
+fn check_size(request: &ServiceRequest, state: &Xs2a) -> Result<()> {
     let fields: usize = request
         .headers()
         .iter()

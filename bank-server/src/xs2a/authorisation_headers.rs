@@ -8,7 +8,7 @@ use shared_types::xs2a::consent::AccountAccess;
 use super::Approving;
 use super::approach::{Preferences, choose, truth};
 use super::consent_access::single;
-use super::error::ApiError;
+use super::error::{ApiError, Result};
 use super::middleware::RequestContext;
 use super::redirect;
 use crate::consent::is_bank_offered;
@@ -41,7 +41,7 @@ impl AuthorisationHeaders {
         request: &HttpRequest,
         context: &RequestContext,
         approving: &Approving,
-    ) -> Result<Self, ApiError> {
+    ) -> Result<Self> {
         let psu = psu_id(request)?;
         let address = |name| {
             let Some(text) = single(request, name)? else {
@@ -65,7 +65,7 @@ impl AuthorisationHeaders {
         &self,
         access: &AccountAccess,
         approving: &Approving,
-    ) -> Result<ScaApproach, ApiError> {
+    ) -> Result<ScaApproach> {
         let possible = possible(access, approving)?;
         // The configuration is checked to offer one at least.
         choose(&possible, self.preferences).ok_or_else(ApiError::internal)
@@ -76,7 +76,7 @@ impl AuthorisationHeaders {
         &self,
         consent: &Consent,
         approving: &Approving,
-    ) -> Result<ScaApproach, ApiError> {
+    ) -> Result<ScaApproach> {
         let possible = possible(&consent.access, approving)?;
         let settled = consent
             .approach
@@ -102,7 +102,7 @@ impl AuthorisationHeaders {
 
 /// The approaches in which that access can be approved. If the customer chooses the accounts, only
 /// those in which the bank itself shows them to her (EBA Q&A 2021/6246).
-fn possible(access: &AccountAccess, approving: &Approving) -> Result<Vec<ScaApproach>, ApiError> {
+fn possible(access: &AccountAccess, approving: &Approving) -> Result<Vec<ScaApproach>> {
     let mut possible = approving.offered.clone();
     if is_bank_offered(access) {
         possible.retain(|approach| *approach != ScaApproach::Embedded);
@@ -122,7 +122,7 @@ pub(super) fn check_return(
     approach: ScaApproach,
     redirect_uri: Option<&str>,
     approving: &Approving,
-) -> Result<(), ApiError> {
+) -> Result<()> {
     if approving.rules.confirmation_code
         && approach == ScaApproach::Redirect
         && redirect_uri.is_none()
@@ -137,7 +137,7 @@ pub(super) fn check_return(
 }
 
 /// `PSU-ID`: with what the customer logs in at the bank.
-pub(super) fn psu_id(request: &HttpRequest) -> Result<Option<PsuId>, ApiError> {
+pub(super) fn psu_id(request: &HttpRequest) -> Result<Option<PsuId>> {
     match single(request, PSU_ID)? {
         Some(id) if id.is_empty() || id.len() > MAX_ID => Err(ApiError::format(
             PSU_ID,

@@ -17,7 +17,7 @@ use super::authorisation_headers::{AuthorisationHeaders, PSU_ID, check_return, p
 use super::body::receive;
 use super::consent_access::psu_ip_address;
 use super::consents::find;
-use super::error::ApiError;
+use super::error::{ApiError, Result};
 use super::middleware::RequestContext;
 use super::next_steps::{challenge_data, chosen_method, links, methods, psu_message};
 use crate::consent::authorisation::{Start, Step};
@@ -55,7 +55,7 @@ pub(super) async fn start(
     id: Path<String>,
     request: HttpRequest,
     payload: Payload,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse> {
     let body = body_of(&request, payload, &context, &state).await?;
     let step = step_of(&body)?;
     psu_ip_address(&request)?;
@@ -122,7 +122,7 @@ pub(super) async fn list(
     context: RequestContext,
     state: Data<Xs2a>,
     id: Path<String>,
-) -> Result<Json<AuthorisationList>, ApiError> {
+) -> Result<Json<AuthorisationList>> {
     let all = state
         .authorisations
         .list(context.tpp.organisation(), &id)
@@ -146,7 +146,7 @@ pub(super) async fn status(
     context: RequestContext,
     state: Data<Xs2a>,
     path: Path<(String, String)>,
-) -> Result<Json<ScaStatusResponse>, ApiError> {
+) -> Result<Json<ScaStatusResponse>> {
     let authorisation = state.authorisations.find(key(&context, &path)).await?;
     Ok(Json(ScaStatusResponse {
         sca_status: authorisation.status,
@@ -183,7 +183,7 @@ pub(super) async fn update(
     path: Path<(String, String)>,
     request: HttpRequest,
     payload: Payload,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse> {
     let step = step_of(&body_of(&request, payload, &context, &state).await?)?;
     psu_ip_address(&request)?;
     let psu = psu_id(&request)?;
@@ -255,7 +255,7 @@ async fn body_of(
     payload: Payload,
     context: &RequestContext,
     state: &Xs2a,
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<Vec<u8>> {
     let headers = request.headers();
     let is_empty = match headers.get(CONTENT_LENGTH) {
         Some(length) => length.as_bytes() == b"0",
@@ -272,14 +272,14 @@ async fn body_of(
 }
 
 /// The step in the body. Without a body it is the identification by the header alone.
-fn step_of(body: &[u8]) -> Result<UpdatePsuData, ApiError> {
+fn step_of(body: &[u8]) -> Result<UpdatePsuData> {
     if body.is_empty() {
         return Ok(UpdatePsuData::Identification);
     }
     Ok(decode(body)?)
 }
 
-fn embedded(state: &Xs2a) -> Result<ScaApproach, ApiError> {
+fn embedded(state: &Xs2a) -> Result<ScaApproach> {
     let offered = state.approving.offered.contains(&ScaApproach::Embedded);
     offered.then_some(ScaApproach::Embedded).ok_or_else(|| {
         ApiError::not_supported(
@@ -289,7 +289,7 @@ fn embedded(state: &Xs2a) -> Result<ScaApproach, ApiError> {
     })
 }
 
-fn password_in(data: PsuData) -> Result<Secret, ApiError> {
+fn password_in(data: PsuData) -> Result<Secret> {
     data.password.ok_or_else(|| {
         ApiError::not_supported(
             "psuData",

@@ -5,7 +5,7 @@ use actix_web::web::{Bytes, BytesMut, Payload};
 use futures::StreamExt as _;
 
 use super::consent_access::single;
-use super::error::ApiError;
+use super::error::{ApiError, Result};
 use super::middleware::RequestContext;
 
 /// Receives the body: `application/json`, not compressed, at most `limit` bytes. They count towards
@@ -15,7 +15,7 @@ pub(super) async fn receive(
     mut payload: Payload,
     context: &RequestContext,
     limit: usize,
-) -> Result<Bytes, ApiError> {
+) -> Result<Bytes> {
     let media_type = single(request, "Content-Type")?.unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {

@@ -10,7 +10,7 @@ use shared_types::xs2a::link::Links;
 use shared_types::xs2a::message::TppMessages;
 
 use super::consent_access::{ConsentAccess, GrantedAccount};
-use super::error::ApiError;
+use super::error::Result;
 use super::parameters::Parameters;
 use super::report;
 use crate::domain::{AccountKind, Resource};
@@ -56,7 +56,7 @@ fn present(account: GrantedAccount<'_, CardAccountDetails>) -> CardAccountDetail
 pub(super) async fn list(
     access: ConsentAccess,
     request: HttpRequest,
-) -> Result<Json<CardAccountList>, ApiError> {
+) -> Result<Json<CardAccountList>> {
     let with_balance = Parameters::of(&request)?.with_balance()?;
     let accounts = access.accounts(card, with_balance).await?;
     access.count(Resource::CardAccounts, &accounts).await?;
@@ -81,7 +81,7 @@ pub(super) async fn details(
     access: ConsentAccess,
     id: Path<String>,
     request: HttpRequest,
-) -> Result<Json<CardAccountResponse>, ApiError> {
+) -> Result<Json<CardAccountResponse>> {
     let with_balance = Parameters::of(&request)?.with_balance()?;
     let account = access.account(&id, card, with_balance).await?;
     access
@@ -108,7 +108,7 @@ pub(super) async fn details(
 pub(super) async fn balances(
     access: ConsentAccess,
     id: Path<String>,
-) -> Result<Json<CardAccountBalances>, ApiError> {
+) -> Result<Json<CardAccountBalances>> {
     let mut account = access.account(&id, card, true).await?;
     account.require_balances()?;
     access
@@ -148,7 +148,7 @@ pub(super) async fn transactions(
     access: ConsentAccess,
     id: Path<String>,
     request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse> {
     let list = access.list_request(&request)?;
     let account = access.account(&id, card, list.with_balance).await?;
     account.require_transactions()?;

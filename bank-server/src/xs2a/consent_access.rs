@@ -13,7 +13,7 @@ use shared_types::xs2a::consent::ConsentStatus;
 use shared_types::xs2a::link::Links;
 
 use super::Xs2a;
-use super::error::ApiError;
+use super::error::{ApiError, Result};
 use super::middleware::RequestContext;
 use crate::consent::{Allowance, allowance, current_status, first_day};
 use crate::domain::{AccountId, AccountKind, Consent, Grant, Granted, Resource};
@@ -88,7 +88,7 @@ impl ConsentAccess {
         &self,
         kind: fn(AccountKind) -> Option<D>,
         with_balance: bool,
-    ) -> Result<Vec<GrantedAccount<'_, D>>, ApiError> {
+    ) -> Result<Vec<GrantedAccount<'_, D>>> {
         let grants: Vec<&Grant> = self.granted.grants.iter().collect();
         self.open(&grants, kind, with_balance).await
     }
@@ -100,7 +100,7 @@ impl ConsentAccess {
         id: &str,
         kind: fn(AccountKind) -> Option<D>,
         with_balance: bool,
-    ) -> Result<GrantedAccount<'_, D>, ApiError> {
+    ) -> Result<GrantedAccount<'_, D>> {
         let grants: Vec<&Grant> = self
             .granted
             .grants
@@ -123,7 +123,7 @@ impl ConsentAccess {
         &self,
         resource: Resource<'_>,
         shown: &GrantedAccount<'_, D>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<()> {
         self.count(resource, std::slice::from_ref(shown)).await
     }
 
@@ -132,7 +132,7 @@ impl ConsentAccess {
         &self,
         resource: Resource<'_>,
         shown: &[GrantedAccount<'_, D>],
-    ) -> Result<(), ApiError> {
+    ) -> Result<()> {
         let (usage, consent, now) = (&self.state.usage, self.consent(), self.state.calendar.now());
         match allowance(consent, self.attended) {
             Allowance::Unlimited => {}
@@ -177,7 +177,7 @@ impl ConsentAccess {
         grants: &[&'a Grant],
         kind: fn(AccountKind) -> Option<D>,
         with_balance: bool,
-    ) -> Result<Vec<GrantedAccount<'a, D>>, ApiError> {
+    ) -> Result<Vec<GrantedAccount<'a, D>>> {
         let ids: Vec<AccountId> = grants.iter().map(|grant| grant.account.clone()).collect();
         let mut opened = Vec::with_capacity(grants.len());
         for account in self.state.core.accounts(&ids).await? {
@@ -210,7 +210,7 @@ impl ConsentAccess {
 
 impl<D> GrantedAccount<'_, D> {
     /// Fails where the consent does not open the balances.
-    pub(super) fn require_balances(&self) -> Result<(), ApiError> {
+    pub(super) fn require_balances(&self) -> Result<()> {
         require(
             self.grant.balances,
             "the consent does not open the balances of this account",
@@ -218,7 +218,7 @@ impl<D> GrantedAccount<'_, D> {
     }
 
     /// Fails where the consent does not open the transactions.
-    pub(super) fn require_transactions(&self) -> Result<(), ApiError> {
+    pub(super) fn require_transactions(&self) -> Result<()> {
         require(
             self.grant.transactions,
             "the consent does not open the transactions of this account",
@@ -242,7 +242,7 @@ impl<D> GrantedAccount<'_, D> {
     }
 }
 
-fn require(opened: bool, text: &'static str) -> Result<(), ApiError> {
+fn require(opened: bool, text: &'static str) -> Result<()> {
     if opened {
         Ok(())
     } else {
@@ -251,7 +251,7 @@ fn require(opened: bool, text: &'static str) -> Result<(), ApiError> {
 }
 
 /// `PSU-IP-Address`: present exactly if the customer is present.
-pub(super) fn psu_ip_address(request: &HttpRequest) -> Result<Option<IpAddr>, ApiError> {
+pub(super) fn psu_ip_address(request: &HttpRequest) -> Result<Option<IpAddr>> {
     single(request, PSU_IP_ADDRESS)?
         .map(|text| {
             text.parse()
@@ -261,10 +261,7 @@ pub(super) fn psu_ip_address(request: &HttpRequest) -> Result<Option<IpAddr>, Ap
 }
 
 /// Value of a header that is allowed once, by its name as the standard spells it.
-pub(super) fn single(
-    request: &HttpRequest,
-    name: &'static str,
-) -> Result<Option<String>, ApiError> {
+pub(super) fn single(request: &HttpRequest, name: &'static str) -> Result<Option<String>> {
     let mut values = request.headers().get_all(name);
     let value = values.next();
     if values.next().is_some() {

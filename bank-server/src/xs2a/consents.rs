@@ -19,7 +19,7 @@ use super::authorisation_headers::{AuthorisationHeaders, check_return};
 use super::authorisations::with_approach;
 use super::body::receive;
 use super::consent_access::psu_ip_address;
-use super::error::ApiError;
+use super::error::{ApiError, Result};
 use super::middleware::RequestContext;
 use super::next_steps::{consent_path, links, psu_message, start_link};
 use crate::consent::authorisation::Start;
@@ -56,7 +56,7 @@ pub(super) async fn create(
     state: Data<Xs2a>,
     request: HttpRequest,
     payload: Payload,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse> {
     let body = receive(&request, payload, &context, state.limits.body_bytes).await?;
     psu_ip_address(&request)?
         .ok_or_else(|| ApiError::format("PSU-IP-Address", "the header is required"))?;
@@ -135,7 +135,7 @@ async fn start(
     consent: &Consent,
     approach: ScaApproach,
     digest: &str,
-) -> Result<Option<Authorisation>, ApiError> {
+) -> Result<Option<Authorisation>> {
     let complete = match approach {
         ScaApproach::Redirect => true,
         ScaApproach::Decoupled => headers.psu.is_some(),
@@ -195,7 +195,7 @@ pub(super) async fn read(
     context: RequestContext,
     state: Data<Xs2a>,
     id: Path<String>,
-) -> Result<Json<ConsentInformation>, ApiError> {
+) -> Result<Json<ConsentInformation>> {
     let consent = find(&context, &state, &id).await?;
     let now = state.calendar.now();
     let consent_status = current_status(&consent, now, &state.calendar);
@@ -236,7 +236,7 @@ pub(super) async fn status(
     context: RequestContext,
     state: Data<Xs2a>,
     id: Path<String>,
-) -> Result<Json<ConsentStatusResponse>, ApiError> {
+) -> Result<Json<ConsentStatusResponse>> {
     let consent = find(&context, &state, &id).await?;
     let consent_status = current_status(&consent, state.calendar.now(), &state.calendar);
     let waits = consent_status == ConsentStatus::PartiallyAuthorised;
@@ -264,7 +264,7 @@ pub(super) async fn delete(
     context: RequestContext,
     state: Data<Xs2a>,
     id: Path<String>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse> {
     find(&context, &state, &id).await?;
     let (now, calendar) = (state.calendar.now(), &state.calendar);
     let terminated: Rule<'_> = &|consent| next(consent, Event::Terminated, now, calendar);
@@ -276,11 +276,7 @@ pub(super) async fn delete(
 }
 
 /// The TPP's own consent of that id.
-pub(super) async fn find(
-    context: &RequestContext,
-    state: &Xs2a,
-    id: &str,
-) -> Result<Consent, ApiError> {
+pub(super) async fn find(context: &RequestContext, state: &Xs2a, id: &str) -> Result<Consent> {
     state
         .consents
         .find(context.tpp.organisation(), id)

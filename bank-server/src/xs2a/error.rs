@@ -25,6 +25,9 @@ use crate::sca::ScaError;
 use crate::store::StoreError;
 use crate::transport::policy::{CloseMessage, PeerRejection};
 
+/// Result of a handler, and of its steps.
+pub(super) type Result<T, E = ApiError> = std::result::Result<T, E>;
+
 /// Error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {

@@ -6,10 +6,10 @@ use shared_types::xs2a::link::Links;
 use url::form_urlencoded::byte_serialize;
 
 use super::consent_access::{ConsentAccess, GrantedAccount};
-use super::error::ApiError;
+use super::error::{ApiError, Result};
 use super::pages::{ListKey, PagePosition};
 use super::parameters::{Delta, ListRequest, Parameters};
-use crate::core_banking::{Listed, Page, PageKey, TransactionQuery};
+use crate::core_banking::{Listed, Page, TransactionQuery};
 use crate::domain::{AccountId, Arrival, Resource};
 
 /// A delta report has no last day: what is booked for a later one has arrived.
@@ -32,7 +32,7 @@ pub(super) struct Listing {
 
 impl ConsentAccess {
     /// The list that a request asks for.
-    pub(super) fn list_request(&self, request: &HttpRequest) -> Result<ListRequest, ApiError> {
+    pub(super) fn list_request(&self, request: &HttpRequest) -> Result<ListRequest> {
         let today = self.state.calendar.today();
         Parameters::of(request)?.list(today, &self.state.limits)
     }
@@ -42,7 +42,7 @@ impl ConsentAccess {
         &self,
         list: ListRequest,
         account: &AccountId,
-    ) -> Result<Listing, ApiError> {
+    ) -> Result<Listing> {
         let (now, first_day) = (self.state.calendar.now(), self.first_day());
         let ListRequest {
             mut query,
@@ -110,7 +110,7 @@ impl ConsentAccess {
         delta: &Delta,
         account: &AccountId,
         first_day: NaiveDate,
-    ) -> Result<Arrival, ApiError> {
+    ) -> Result<Arrival> {
         match delta {
             Delta::AfterEntry(reference) => self
                 .state
@@ -137,7 +137,7 @@ impl ConsentAccess {
         account: &GrantedAccount<'_, D>,
         listing: &mut Listing,
         page: &Page<Listed>,
-    ) -> Result<Links, ApiError> {
+    ) -> Result<Links> {
         if listing.first {
             let resource = Resource::Transactions(&account.id);
             self.count_one(resource, account).await?;
@@ -151,19 +151,6 @@ impl ConsentAccess {
                 .note(self.consent(), &account.id, reached, now)
                 .await?;
         }
-        Ok(self.page_links(links, path, &account.id, listing, page.next))
-    }
-
-    /// `first`, and `next` where there is more, for the transactions of that account, listed at
-    /// `path`.
-    fn page_links(
-        &self,
-        links: Links,
-        path: &str,
-        account: &AccountId,
-        listing: &Listing,
-        next: Option<PageKey>,
-    ) -> Links {
         let query = format!("{path}?{}", listing.parameters);
         let balance = if listing.with_balance {
             "&withBalance=true"
@@ -171,7 +158,9 @@ impl ConsentAccess {
             ""
         };
         let links = links.with("first", format!("{query}{balance}"));
-        let Some(place) = next else { return links };
+        let Some(place) = page.next else {
+            return Ok(links);
+        };
         let position = PagePosition {
             place,
             started: listing.started,
@@ -179,9 +168,9 @@ impl ConsentAccess {
             newest: listing.newest,
         };
         let token = self
-            .key(listing, account)
+            .key(listing, &account.id)
             .token(&self.state.vault, &position);
-        links.with("next", format!("{query}&page={token}"))
+        Ok(links.with("next", format!("{query}&page={token}")))
     }
 
     fn key<'a>(&'a self, listing: &'a Listing, account: &'a AccountId) -> ListKey<'a> {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::Xs2a;
 use super::authentication::{AuthenticatedTpp, Connection, OpenRequest, closing};
-use super::error::ApiError;
+use super::error::{ApiError, Result};
 use super::traced;
 use crate::http::{has_zero_byte, named_host};
 use crate::identity::Tpp;
@@ -242,7 +242,7 @@ fn authorize(
     request: &ServiceRequest,
     session: &AuthenticatedTpp,
     permit: Option<Arc<RequestPermit>>,
-) -> Result<RequestContext, ApiError> {
+) -> Result<RequestContext> {
     let permit = permit.ok_or_else(ApiError::too_many_requests)?;
     if !session.tpp.has(Role::AccountInformation) {
         return Err(ApiError::role());
@@ -271,7 +271,7 @@ fn authorize(
 }
 
 /// `X-Request-ID`: exactly one, a UUID.
-fn request_id(headers: &HeaderMap) -> Result<Uuid, ApiError> {
+fn request_id(headers: &HeaderMap) -> Result<Uuid> {
     let mut values = headers.get_all(X_REQUEST_ID);
     let wrong = |text: &'static str| ApiError::format("X-Request-ID", text);
     match (values.next(), values.next()) {

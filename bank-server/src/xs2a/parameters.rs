@@ -5,8 +5,8 @@ use chrono::NaiveDate;
 use shared_types::xs2a::date;
 use shared_types::xs2a::transaction::BookingStatus;
 
-use super::error::ApiError;
-use crate::config::LimitsConfig;
+use super::RequestLimits;
+use super::error::{ApiError, Result};
 use crate::core_banking::TransactionQuery;
 
 /// Maximum of parameters of a request; no operation has more than eight.
@@ -20,7 +20,7 @@ const MAX_REFERENCE: usize = 35;
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    pub(super) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+    pub(super) fn of(request: &HttpRequest) -> Result<Self> {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for (name, value) in url::form_urlencoded::parse(request.query_string().as_bytes()) {
             if parameters.len() >= MAX_PARAMETERS {
@@ -44,12 +44,12 @@ impl Parameters {
             .map(|(_, value)| value.as_str())
     }
 
-    fn date(&self, name: &str) -> Result<Option<NaiveDate>, ApiError> {
+    fn date(&self, name: &str) -> Result<Option<NaiveDate>> {
         let parsed = self.get(name).map(date::parse).transpose();
         parsed.map_err(|fault| ApiError::format(name, fault.to_string()))
     }
 
-    fn truth(&self, name: &str) -> Result<bool, ApiError> {
+    fn truth(&self, name: &str) -> Result<bool> {
         match self.get(name) {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
@@ -58,38 +58,25 @@ impl Parameters {
     }
 
     /// `withBalance`.
-    pub(super) fn with_balance(&self) -> Result<bool, ApiError> {
+    pub(super) fn with_balance(&self) -> Result<bool> {
         self.truth("withBalance")
     }
 
     /// Parameters of `GET …/transactions`.
-    pub(super) fn list(
-        &self,
-        today: NaiveDate,
-        limits: &RequestLimits,
-    ) -> Result<ListRequest, ApiError> {
-        let status = match self.get("bookingStatus") {
-            Some("booked") => BookingStatus::Booked,
-            Some("pending") => BookingStatus::Pending,
-            Some("both") => BookingStatus::Both,
-            Some("information" | "all") => {
-                return Err(ApiError::not_supported(
-                    "bookingStatus",
-                    "this bank offers booked, pending and both",
-                ));
+    pub(super) fn list(&self, today: NaiveDate, limits: &RequestLimits) -> Result<ListRequest> {
+        const STATUS: &str = "bookingStatus";
+
+        let status = self.get(STATUS);
+        let status = status.ok_or_else(|| ApiError::format(STATUS, "the parameter is required"))?;
+        let status = match status {
+            "booked" => BookingStatus::Booked,
+            "pending" => BookingStatus::Pending,
+            "both" => BookingStatus::Both,
+            "information" | "all" => {
+                let offered = "this bank offers booked, pending and both";
+                return Err(ApiError::not_supported(STATUS, offered));
             }
-            Some(_) => {
-                return Err(ApiError::format(
-                    "bookingStatus",
-                    "expected booked, pending or both",
-                ));
-            }
-            None => {
-                return Err(ApiError::format(
-                    "bookingStatus",
-                    "the parameter is required",
-                ));
-            }
+            _ => return Err(ApiError::format(STATUS, "expected booked, pending or both")),
         };
         let delta = self.delta()?;
         // With a delta report the standard lets us ignore the period, which could hide new entries.
@@ -101,11 +88,8 @@ impl Parameters {
             None => limits.page_size,
             Some(Ok(size)) if (1..=limits.largest_page_size).contains(&size) => size,
             Some(_) => {
-                let largest = limits.largest_page_size;
-                return Err(ApiError::format(
-                    "pageSize",
-                    format!("expected a whole number from 1 to {largest}"),
-                ));
+                let expected = format!("expected a whole number from 1 to {}", limits.largest_page);
+                return Err(ApiError::format("pageSize", expected));
             }
         };
         let query = TransactionQuery {
@@ -126,7 +110,7 @@ impl Parameters {
         })
     }
 
-    fn period(&self, today: NaiveDate) -> Result<(NaiveDate, NaiveDate), ApiError> {
+    fn period(&self, today: NaiveDate) -> Result<(NaiveDate, NaiveDate)> {
         let from = self
             .date("dateFrom")?
             .ok_or_else(|| ApiError::format("dateFrom", "the parameter is required"))?;
@@ -140,7 +124,7 @@ impl Parameters {
         Ok((from, to))
     }
 
-    fn delta(&self) -> Result<Option<Delta>, ApiError> {
+    fn delta(&self) -> Result<Option<Delta>> {
         let after_last = self.truth("deltaList")?;
         match self.get("entryReferenceFrom") {
             Some(_) if after_last => Err(ApiError::not_consistent(

@@ -5,7 +5,7 @@ use actix_web::HttpResponse;
 use serde::Serialize;
 use shared_types::xs2a::link::Links;
 
-use super::error::ApiError;
+use super::error::{ApiError, Result};
 use crate::core_banking::{Listed, Page};
 
 /// Response from `empty`, a report with empty lists, filled with the transactions of the page. If
@@ -14,7 +14,7 @@ pub(super) fn respond(
     empty: &impl Serialize,
     page: &Page<Listed>,
     path: Option<&str>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse> {
     let mut text = serde_json::to_string(empty).map_err(|_| ApiError::internal())?;
     // From the back: entries, which may have members of that name, are not in the text yet.
     for (member, entries) in [("pending", &page.pending), ("booked", &page.booked)] {

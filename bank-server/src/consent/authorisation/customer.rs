@@ -8,7 +8,7 @@ use shared_types::xs2a::consent::{AccountAccess, AllAccounts, ConsentStatus};
 use url::Url;
 
 use super::embedded::check_customer;
-use super::{AuthorisationError, Authorisations, check_waiting};
+use super::{AuthorisationError, Authorisations, Result, check_waiting};
 use crate::consent::{
     Event, NotTheCustomers, chosen, current_status, grants, is_bank_offered, next,
 };
@@ -62,7 +62,7 @@ pub struct ApprovalOutcome {
 
 impl Authorisations {
     /// The authorisation as a customer is shown it, whatever its status.
-    pub async fn request(&self, id: &str) -> Result<ApprovalRequest, AuthorisationError> {
+    pub async fn request(&self, id: &str) -> Result<ApprovalRequest> {
         let authorisation = self
             .store
             .find_for_customer(id)
@@ -72,10 +72,7 @@ impl Authorisations {
             .await
     }
 
-    async fn request_of(
-        &self,
-        authorisation: Authorisation,
-    ) -> Result<ApprovalRequest, AuthorisationError> {
+    async fn request_of(&self, authorisation: Authorisation) -> Result<ApprovalRequest> {
         let found = self.given.find(&authorisation.consent_id).await?;
         let (consent, tpp) = found.ok_or(AuthorisationError::NoSuchConsent)?;
         let consent_status = self.current_consent_status(&consent);
@@ -88,10 +85,7 @@ impl Authorisations {
     }
 
     /// Authorisations that wait in the bank's app for that customer, the newest first.
-    pub async fn waiting_for(
-        &self,
-        psu: &PsuId,
-    ) -> Result<Vec<ApprovalRequest>, AuthorisationError> {
+    pub async fn waiting_for(&self, psu: &PsuId) -> Result<Vec<ApprovalRequest>> {
         let since = self.calendar.now() - self.rules.lifetime;
         let mut requests = Vec::new();
         for authorisation in self.store.waiting_for(psu, since).await? {
@@ -108,11 +102,7 @@ impl Authorisations {
     /// From then on it is hers, if she can answer it: no other customer can approve it, unless she logs in for it before it
     /// is answered (`claim_by_log_in`). One that its TPP has started for
     /// another customer is not shown to her.
-    pub async fn claim(
-        &self,
-        id: &str,
-        psu: &PsuId,
-    ) -> Result<ApprovalRequest, AuthorisationError> {
+    pub async fn claim(&self, id: &str, psu: &PsuId) -> Result<ApprovalRequest> {
         let credentials = self.sca.credentials_of(psu).await?;
         self.claim_under(id, psu, credentials).await
     }
@@ -123,7 +113,7 @@ impl Authorisations {
         id: &str,
         psu: &PsuId,
         credentials: CredentialsVersion,
-    ) -> Result<ApprovalRequest, AuthorisationError> {
+    ) -> Result<ApprovalRequest> {
         let request = self.request(id).await?;
         check_customer(&request.authorisation, psu)?;
         self.claim_request(request, psu, credentials).await
@@ -136,7 +126,7 @@ impl Authorisations {
         id: &str,
         psu: &PsuId,
         credentials: CredentialsVersion,
-    ) -> Result<ApprovalRequest, AuthorisationError> {
+    ) -> Result<ApprovalRequest> {
         let request = self.request(id).await?;
         if !request.authorisation.by_log_in {
             check_customer(&request.authorisation, psu)?;
@@ -149,7 +139,7 @@ impl Authorisations {
         request: ApprovalRequest,
         psu: &PsuId,
         credentials: CredentialsVersion,
-    ) -> Result<ApprovalRequest, AuthorisationError> {
+    ) -> Result<ApprovalRequest> {
         let is_new = request.authorisation.psu.as_ref() != Some(psu);
         check_waiting(request.consent_status)?;
         match request.authorisation.status {
@@ -189,7 +179,7 @@ impl Authorisations {
         request: ApprovalRequest,
         to: ScaStatus,
         change: Change<'_>,
-    ) -> Result<ApprovalRequest, AuthorisationError> {
+    ) -> Result<ApprovalRequest> {
         let advanced = self.advance(&request.authorisation, to, change, None);
         Ok(ApprovalRequest {
             authorisation: advanced.await?,
@@ -198,11 +188,7 @@ impl Authorisations {
     }
 
     /// Fails if the customer has approved that consent in another authorisation.
-    async fn check_first_approval(
-        &self,
-        consent_id: &str,
-        psu: &PsuId,
-    ) -> Result<(), AuthorisationError> {
+    async fn check_first_approval(&self, consent_id: &str, psu: &PsuId) -> Result<()> {
         // One that was left unconfirmed has failed, and counts for nothing.
         let before = self.store.of_consent(consent_id).await?;
         let mut before = before
@@ -220,18 +206,14 @@ impl Authorisations {
         &self,
         request: &ApprovalRequest,
         psu: &PsuId,
-    ) -> Result<OfferedAccess, AuthorisationError> {
+    ) -> Result<OfferedAccess> {
         check_customer(&request.authorisation, psu)?;
         self.check_first_approval(&request.consent.id, psu).await?;
         self.offer(request, psu).await
     }
 
     /// The accounts that approving would open, for a customer who has logged in.
-    pub async fn offer(
-        &self,
-        request: &ApprovalRequest,
-        psu: &PsuId,
-    ) -> Result<OfferedAccess, AuthorisationError> {
+    pub async fn offer(&self, request: &ApprovalRequest, psu: &PsuId) -> Result<OfferedAccess> {
         let accounts = self.core.accounts_of(psu).await?;
         if request.consent.status == ConsentStatus::PartiallyAuthorised {
             let granted = self.given.grants_of(&request.consent.id).await?;
@@ -259,11 +241,7 @@ impl Authorisations {
     /// Whether the bank asks that customer for no second element here: for a mere list of accounts,
     /// from a customer who has given this TPP access with one in the last 180 days (Delegated
     /// Regulation (EU) 2018/389, article 10a).
-    pub async fn is_exempt(
-        &self,
-        authorisation: &Authorisation,
-        psu: &PsuId,
-    ) -> Result<bool, AuthorisationError> {
+    pub async fn is_exempt(&self, authorisation: &Authorisation, psu: &PsuId) -> Result<bool> {
         if !self.rules.exempt_account_list {
             return Ok(false);
         }
@@ -288,7 +266,7 @@ impl Authorisations {
         id: &str,
         proof: Proof,
         selected: Option<&[AccountId]>,
-    ) -> Result<ApprovalOutcome, AuthorisationError> {
+    ) -> Result<ApprovalOutcome> {
         if !proof.is_for(&Subject::authorisation(id)) {
             return Err(AuthorisationError::OtherCustomer);
         }
@@ -299,11 +277,7 @@ impl Authorisations {
     }
 
     /// Approves what needs no second element, for a customer who has given her password for it.
-    pub async fn approve_exempt(
-        &self,
-        id: &str,
-        psu: &PsuId,
-    ) -> Result<ApprovalOutcome, AuthorisationError> {
+    pub async fn approve_exempt(&self, id: &str, psu: &PsuId) -> Result<ApprovalOutcome> {
         let (request, opening) = self.ready(id, psu, None).await?;
         if !self.is_exempt(&request.authorisation, psu).await? {
             return Err(AuthorisationError::OutOfTurn(request.authorisation.status));
@@ -319,7 +293,7 @@ impl Authorisations {
         psu: &PsuId,
         method: Option<MethodId>,
         opening: Option<&ApprovedAccess>,
-    ) -> Result<ApprovalOutcome, AuthorisationError> {
+    ) -> Result<ApprovalOutcome> {
         let authorisation = &request.authorisation;
         let return_to = address(authorisation.redirect_uri.as_deref());
         if !self.rules.confirmation_code || authorisation.approach != ScaApproach::Redirect {
@@ -362,7 +336,7 @@ impl Authorisations {
 
     /// Gives an authorisation up, for want of a proof: nothing is opened, and another may be
     /// started.
-    pub async fn give_up(&self, id: &str, psu: &PsuId) -> Result<(), AuthorisationError> {
+    pub async fn give_up(&self, id: &str, psu: &PsuId) -> Result<()> {
         let request = self.request(id).await?;
         check_customer(&request.authorisation, psu)?;
         if request.authorisation.status.is_final() {
@@ -375,11 +349,7 @@ impl Authorisations {
     }
 
     /// Refuses it: nothing is opened, and the consent is rejected.
-    pub async fn refuse(
-        &self,
-        id: &str,
-        psu: &PsuId,
-    ) -> Result<ApprovalOutcome, AuthorisationError> {
+    pub async fn refuse(&self, id: &str, psu: &PsuId) -> Result<ApprovalOutcome> {
         let request = self.request(id).await?;
         check_customer(&request.authorisation, psu)?;
         if request.authorisation.psu.is_none() || request.authorisation.status.is_final() {
@@ -410,7 +380,7 @@ impl Authorisations {
     pub async fn consents_of(
         &self,
         psu: &PsuId,
-    ) -> Result<Vec<CustomerConsent>, AuthorisationError> {
+    ) -> Result<Vec<CustomerConsent>> {
         let mut given = self.given.given_by(psu).await?;
         for one in &mut given {
             one.status = self.current_consent_status(&one.consent);
@@ -419,7 +389,7 @@ impl Authorisations {
     }
 
     /// Revokes a consent that the customer has given. Returns whether there was one to revoke.
-    pub async fn revoke(&self, psu: &PsuId, consent_id: &str) -> Result<bool, AuthorisationError> {
+    pub async fn revoke(&self, psu: &PsuId, consent_id: &str) -> Result<bool> {
         let (now, calendar) = (self.calendar.now(), &self.calendar);
         let revoked: Rule<'_> = &|consent| next(consent, Event::Revoked, now, calendar);
         Ok(self.given.change(psu, consent_id, revoked, now).await?)
@@ -435,7 +405,7 @@ impl Authorisations {
         id: &str,
         psu: &PsuId,
         selected: Option<&[AccountId]>,
-    ) -> Result<(ApprovalRequest, Option<ApprovedAccess>), AuthorisationError> {
+    ) -> Result<(ApprovalRequest, Option<ApprovedAccess>)> {
         let request = self.request(id).await?;
         check_customer(&request.authorisation, psu)?;
         check_waiting(request.consent_status)?;
@@ -478,7 +448,7 @@ fn open(
     access: AccountAccess,
     offer: OfferedAccess,
     selected: Option<&[AccountId]>,
-) -> Result<ApprovedAccess, AuthorisationError> {
+) -> Result<ApprovedAccess> {
     let mut accounts = offer.accounts;
     if let (true, Some(selected)) = (offer.is_choice, selected) {
         accounts.retain(|(account, _)| selected.contains(&account.id));
@@ -497,10 +467,7 @@ fn open(
 
 /// What a customer approves of a consent that another has approved before: the accounts that need
 /// several, all of which have to be hers too.
-fn joint(
-    hers: &[Account],
-    granted: Vec<(Account, Grant)>,
-) -> Result<OfferedAccess, AuthorisationError> {
+fn joint(hers: &[Account], granted: Vec<(Account, Grant)>) -> Result<OfferedAccess> {
     let accounts: Vec<_> = granted
         .into_iter()
         .filter(|(account, _)| account.approvals_needed > 1)

@@ -8,7 +8,7 @@ use shared_types::xs2a::consent::ConsentStatus;
 use subtle::ConstantTimeEq as _;
 
 use super::customer::ended_by;
-use super::{AuthorisationError, Authorisations, Start, check_waiting};
+use super::{AuthorisationError, Authorisations, Result, Start, check_waiting};
 use crate::domain::{ApprovedAccess, Authorisation, AuthorisationKey, MethodId, PsuId};
 use crate::sca::{Challenge, DIGITS, ScaError, Source, Subject};
 use crate::store::authorisations::{Advanced, Change, WaitingLimits};
@@ -50,7 +50,7 @@ impl Authorisations {
         start: Start<'_>,
         psu: &PsuId,
         password: &str,
-    ) -> Result<Step, AuthorisationError> {
+    ) -> Result<Step> {
         let id = self.start(start).await?.id;
         let key = AuthorisationKey {
             tpp: start.tpp,
@@ -78,7 +78,7 @@ impl Authorisations {
     }
 
     /// An authorisation as the response to the step that led to its status.
-    async fn as_step(&self, authorisation: Authorisation) -> Result<Step, AuthorisationError> {
+    async fn as_step(&self, authorisation: Authorisation) -> Result<Step> {
         let mut step = Step::from(authorisation);
         let now = &step.authorisation;
         match (now.approach, now.status, &now.psu, now.method) {
@@ -94,11 +94,7 @@ impl Authorisations {
     }
 
     /// The TPP names its customer.
-    pub async fn identify(
-        &self,
-        key: AuthorisationKey<'_>,
-        psu: &PsuId,
-    ) -> Result<Step, AuthorisationError> {
+    pub async fn identify(&self, key: AuthorisationKey<'_>, psu: &PsuId) -> Result<Step> {
         let authorisation = self.open(key).await?;
         let (status, limits) = match (authorisation.status, authorisation.approach) {
             (ScaStatus::Received, ScaApproach::Decoupled) => {
@@ -128,7 +124,7 @@ impl Authorisations {
         key: AuthorisationKey<'_>,
         psu: Option<&PsuId>,
         password: &str,
-    ) -> Result<Step, AuthorisationError> {
+    ) -> Result<Step> {
         let authorisation = self.open(key).await?;
         check_embedded(&authorisation)?;
         if let Some(psu) = psu {
@@ -168,11 +164,7 @@ impl Authorisations {
     }
 
     /// The TPP passes on which method the customer has chosen.
-    pub async fn select(
-        &self,
-        key: AuthorisationKey<'_>,
-        method: MethodId,
-    ) -> Result<Step, AuthorisationError> {
+    pub async fn select(&self, key: AuthorisationKey<'_>, method: MethodId) -> Result<Step> {
         let authorisation = self.open(key).await?;
         check_embedded(&authorisation)?;
         let psu = match (&authorisation.psu, authorisation.status) {
@@ -186,11 +178,7 @@ impl Authorisations {
     }
 
     /// The TPP passes on the code.
-    pub async fn authorise(
-        &self,
-        key: AuthorisationKey<'_>,
-        code: &str,
-    ) -> Result<Step, AuthorisationError> {
+    pub async fn authorise(&self, key: AuthorisationKey<'_>, code: &str) -> Result<Step> {
         let authorisation = self.open(key).await?;
         check_embedded(&authorisation)?;
         let Authorisation {
@@ -216,11 +204,7 @@ impl Authorisations {
 
     /// The TPP confirms, with the code that the customer's browser has brought it, that she is its
     /// own customer.
-    pub async fn confirm(
-        &self,
-        key: AuthorisationKey<'_>,
-        code: &str,
-    ) -> Result<Step, AuthorisationError> {
+    pub async fn confirm(&self, key: AuthorisationKey<'_>, code: &str) -> Result<Step> {
         let authorisation = self.open(key).await?;
         let pending = self.store.pending(&authorisation.id).await?;
         let (Some((expected, opening)), Some(psu)) = (pending, &authorisation.psu) else {
@@ -247,7 +231,7 @@ impl Authorisations {
         &self,
         authorisation: &Authorisation,
         opening: Option<ApprovedAccess>,
-    ) -> Result<Option<ApprovedAccess>, AuthorisationError> {
+    ) -> Result<Option<ApprovedAccess>> {
         let request = self.request(&authorisation.id).await?;
         let Some(approved) = opening else {
             return Ok(None);
@@ -264,12 +248,12 @@ impl Authorisations {
 
     /// Ends an authorisation without success. Returns whether it did: another request may have been
     /// faster.
-    pub(super) async fn fail(&self, seen: &Authorisation) -> Result<bool, AuthorisationError> {
+    pub(super) async fn fail(&self, seen: &Authorisation) -> Result<bool> {
         Ok(self.store.fail(seen, None, self.calendar.now()).await?)
     }
 
     /// An authorisation that is not over, of a consent that is waiting.
-    async fn open(&self, key: AuthorisationKey<'_>) -> Result<Authorisation, AuthorisationError> {
+    async fn open(&self, key: AuthorisationKey<'_>) -> Result<Authorisation> {
         let authorisation = self.find(key).await?;
         if authorisation.status.is_final() {
             return Err(AuthorisationError::OutOfTurn(authorisation.status));
@@ -281,7 +265,7 @@ impl Authorisations {
     }
 
     /// The methods by which the customer can answer through a TPP, or beside it.
-    async fn methods_for_tpp(&self, psu: &PsuId) -> Result<Vec<MethodId>, AuthorisationError> {
+    async fn methods_for_tpp(&self, psu: &PsuId) -> Result<Vec<MethodId>> {
         let mut methods = self.sca.methods_of(psu).await?;
         methods.retain(|method| method.for_tpp().is_some());
         Ok(methods)
@@ -293,7 +277,7 @@ impl Authorisations {
         psu: &PsuId,
         method: MethodId,
         tpp: &OrganisationId,
-    ) -> Result<Step, AuthorisationError> {
+    ) -> Result<Step> {
         let (subject, source) = (Subject::authorisation(&authorisation.id), Source::Tpp(tpp));
         let challenge = self.sca.challenge(psu, method, &subject, source).await?;
         // What the app shows is approved there: from here on it is decoupled.
@@ -324,7 +308,7 @@ impl Authorisations {
         to: ScaStatus,
         change: Change<'_>,
         limits: Option<WaitingLimits<'_>>,
-    ) -> Result<Authorisation, AuthorisationError> {
+    ) -> Result<Authorisation> {
         let now = self.calendar.now();
         match self.store.advance(seen, to, change, limits, now).await? {
             Advanced::Done => {}
@@ -346,10 +330,7 @@ impl Authorisations {
 }
 
 /// Fails if the authorisation is for another customer.
-pub(super) fn check_customer(
-    authorisation: &Authorisation,
-    psu: &PsuId,
-) -> Result<(), AuthorisationError> {
+pub(super) fn check_customer(authorisation: &Authorisation, psu: &PsuId) -> Result<()> {
     match &authorisation.psu {
         Some(named) if named != psu => Err(AuthorisationError::OtherCustomer),
         _ => Ok(()),
@@ -360,7 +341,7 @@ fn awaits_password(status: ScaStatus) -> bool {
     matches!(status, ScaStatus::Received | ScaStatus::PsuIdentified)
 }
 
-fn check_embedded(authorisation: &Authorisation) -> Result<(), AuthorisationError> {
+fn check_embedded(authorisation: &Authorisation) -> Result<()> {
     match authorisation.approach {
         ScaApproach::Embedded => Ok(()),
         other => Err(AuthorisationError::OtherApproach(other)),

@@ -57,6 +57,9 @@ pub struct Authorisations {
     starting: KeyedLocks,
 }
 
+/// Result of an operation on an authorisation.
+pub type Result<T, E = AuthorisationError> = std::result::Result<T, E>;
+
 /// Error of an operation on an authorisation.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorisationError {
@@ -133,7 +136,7 @@ pub fn current_status(
 }
 
 /// Fails unless a consent of that status is waiting for an approval.
-fn check_waiting(status: ConsentStatus) -> Result<(), AuthorisationError> {
+fn check_waiting(status: ConsentStatus) -> Result<()> {
     match status {
         ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => Ok(()),
         status => Err(AuthorisationError::ConsentOver(status)),
@@ -166,7 +169,7 @@ impl Authorisations {
 
     /// Starts an authorisation of a TPP's own consent. The same request again leads to the same
     /// one.
-    pub async fn start(&self, start: Start<'_>) -> Result<Authorisation, AuthorisationError> {
+    pub async fn start(&self, start: Start<'_>) -> Result<Authorisation> {
         let found = self.consents.find(start.tpp, start.consent_id).await?;
         let consent = found.ok_or(AuthorisationError::NoSuchConsent)?;
         if let Some(before) = self.store.by_request(start).await? {
@@ -195,7 +198,7 @@ impl Authorisations {
         self.started(self.store.insert(new, MAX_PER_CONSENT, limits).await?)
     }
 
-    fn started(&self, started: Started) -> Result<Authorisation, AuthorisationError> {
+    fn started(&self, started: Started) -> Result<Authorisation> {
         match started {
             Started::Authorisation(authorisation) => Ok(self.with_current_status(authorisation)),
             Started::OtherRequest => Err(AuthorisationError::OtherRequest),
@@ -206,10 +209,7 @@ impl Authorisations {
 
     /// That authorisation of a TPP's own consent. Another TPP's is not found, like one that does
     /// not exist.
-    pub async fn find(
-        &self,
-        key: AuthorisationKey<'_>,
-    ) -> Result<Authorisation, AuthorisationError> {
+    pub async fn find(&self, key: AuthorisationKey<'_>) -> Result<Authorisation> {
         let found = self.store.find(key).await?;
         found
             .map(|found| self.with_current_status(found))
@@ -217,11 +217,7 @@ impl Authorisations {
     }
 
     /// All authorisations of a TPP's own consent, the oldest first.
-    pub async fn list(
-        &self,
-        tpp: &OrganisationId,
-        consent_id: &str,
-    ) -> Result<Vec<Authorisation>, AuthorisationError> {
+    pub async fn list(&self, tpp: &OrganisationId, consent_id: &str) -> Result<Vec<Authorisation>> {
         let found = self.consents.find(tpp, consent_id).await?;
         let consent = found.ok_or(AuthorisationError::NoSuchConsent)?;
         let all = self.store.of_consent(&consent.id).await?;
@@ -238,7 +234,7 @@ impl Authorisations {
         to: ScaStatus,
         psu: &PsuId,
         opening: Option<&ApprovedAccess>,
-    ) -> Result<ConsentStatus, AuthorisationError> {
+    ) -> Result<ConsentStatus> {
         let (now, calendar) = (self.calendar.now(), &self.calendar);
         let rules = ApprovalRules {
             approved: &|consent, complete| {

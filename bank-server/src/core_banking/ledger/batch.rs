@@ -33,6 +33,8 @@ pub(super) struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Batch(Vec<Row>);
 
+type Result<T, E = BatchError> = std::result::Result<T, E>;
+
 /// Error of a batch.
 #[derive(Debug)]
 pub(super) enum BatchError {
@@ -49,11 +51,7 @@ pub(super) enum BatchError {
 
 impl Batch {
     /// Takes a row, and writes all if it is one of many.
-    pub(super) async fn push(
-        &mut self,
-        row: Row,
-        sql: &mut WriteTransaction,
-    ) -> Result<(), BatchError> {
+    pub(super) async fn push(&mut self, row: Row, sql: &mut WriteTransaction) -> Result<()> {
         self.0.push(row);
         if self.0.len() < FULL {
             Ok(())
@@ -63,7 +61,7 @@ impl Batch {
     }
 
     /// Writes what has not been written.
-    pub(super) async fn write(&mut self, sql: &mut WriteTransaction) -> Result<(), BatchError> {
+    pub(super) async fn write(&mut self, sql: &mut WriteTransaction) -> Result<()> {
         let rows = std::mem::take(&mut self.0);
         if rows.is_empty() {
             return Ok(());
@@ -103,12 +101,12 @@ fn is_known(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(refused) if refused.is_unique_violation())
 }
 
-async fn run(statement: &'static str, sql: &mut PooledConnection) -> Result<(), BatchError> {
+async fn run(statement: &'static str, sql: &mut PooledConnection) -> Result<()> {
     let done = sql.execute(statement).await;
     done.map(|_| ()).map_err(BatchError::Sql)
 }
 
-async fn insert(rows: &[Row], sql: &mut PooledConnection) -> Result<(), sqlx::Error> {
+async fn insert(rows: &[Row], sql: &mut PooledConnection) -> sqlx::Result<()> {
     let values: Vec<String> = (0..rows.len())
         .map(|index| placeholders(index * VALUES, VALUES))
         .collect();

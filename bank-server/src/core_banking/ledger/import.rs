@@ -49,6 +49,9 @@ pub struct Imported {
     pub transactions: u64,
 }
 
+/// Result of an import.
+type Result<T, E = ImportError> = std::result::Result<T, E>;
+
 /// Error of an import; nothing was loaded. No variant repeats account data.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -115,7 +118,7 @@ pub async fn import(
     database: &Database,
     today: NaiveDate,
     mut file: impl BufRead + Send,
-) -> Result<Imported, ImportError> {
+) -> Result<Imported> {
     let mut import = Import {
         sql: database.begin_write().await?,
         today,
@@ -196,7 +199,7 @@ impl Import {
         }
     }
 
-    async fn load(&mut self, file: &mut (impl BufRead + Send)) -> Result<(), ImportError> {
+    async fn load(&mut self, file: &mut (impl BufRead + Send)) -> Result<()> {
         self.read_numbers().await?;
         let mut line = Vec::new();
         loop {
@@ -223,7 +226,7 @@ impl Import {
     }
 
     /// The numbers that are in the database.
-    async fn read_numbers(&mut self) -> Result<(), ImportError> {
+    async fn read_numbers(&mut self) -> Result<()> {
         let all: Vec<String> = sqlx::query_scalar("SELECT details FROM account WHERE card = 0")
             .fetch_all(&mut *self.sql)
             .await?;
@@ -235,7 +238,7 @@ impl Import {
         Ok(())
     }
 
-    async fn take_line(&mut self, line: &[u8]) -> Result<(), ImportError> {
+    async fn take_line(&mut self, line: &[u8]) -> Result<()> {
         if line.len() as u64 > LONGEST_LINE {
             return Err(self.wrong(".", format!("longer than {LONGEST_LINE} bytes")));
         }
@@ -243,7 +246,7 @@ impl Import {
         self.take(record).await
     }
 
-    async fn take(&mut self, record: Record) -> Result<(), ImportError> {
+    async fn take(&mut self, record: Record) -> Result<()> {
         if (self.line == 1) != matches!(record, Record::World(_)) {
             return Err(self.wrong(
                 ".",
@@ -274,7 +277,7 @@ impl Import {
         }
     }
 
-    async fn account(&mut self, record: AccountRecord<AccountDetails>) -> Result<(), ImportError> {
+    async fn account(&mut self, record: AccountRecord<AccountDetails>) -> Result<()> {
         let details = &record.details;
         let derived =
             details.resource_id.is_some() || details.balances.is_some() || details.links.is_some();
@@ -304,7 +307,7 @@ impl Import {
     }
 
     /// Fails if a record holds what the bank derives itself.
-    fn check_derived(&self, kind: &str, derived: bool) -> Result<(), ImportError> {
+    fn check_derived(&self, kind: &str, derived: bool) -> Result<()> {
         let path = format!("{kind}.details");
         let problem = "resourceId, balances and _links are worked out by the bank";
         if derived {
@@ -314,10 +317,7 @@ impl Import {
         }
     }
 
-    async fn card_account(
-        &mut self,
-        record: AccountRecord<CardAccountDetails>,
-    ) -> Result<(), ImportError> {
+    async fn card_account(&mut self, record: AccountRecord<CardAccountDetails>) -> Result<()> {
         let details = &record.details;
         let derived =
             details.resource_id.is_some() || details.balances.is_some() || details.links.is_some();
@@ -330,7 +330,7 @@ impl Import {
         record: &AccountRecord<D>,
         currency: Currency,
         card: bool,
-    ) -> Result<(), ImportError> {
+    ) -> Result<()> {
         let kind = if card { CARD_ACCOUNT } else { ACCOUNT };
         let AccountRecord {
             opening_balance: Sum(opening),
@@ -372,11 +372,7 @@ impl Import {
         Ok(())
     }
 
-    async fn insert_holders<D>(
-        &mut self,
-        kind: &str,
-        record: &AccountRecord<D>,
-    ) -> Result<(), ImportError> {
+    async fn insert_holders<D>(&mut self, kind: &str, record: &AccountRecord<D>) -> Result<()> {
         for (index, holder) in record.holders.iter().enumerate() {
             let path = format!("{kind}.holders[{index}]");
             self.check_customer(holder, &path).await?;
@@ -394,7 +390,7 @@ impl Import {
         Ok(())
     }
 
-    async fn check_customer(&mut self, id: &Text<70>, path: &str) -> Result<(), ImportError> {
+    async fn check_customer(&mut self, id: &Text<70>, path: &str) -> Result<()> {
         let known = sqlx::query("SELECT 1 FROM customer WHERE id = $1")
             .bind(id.as_str().to_owned())
             .fetch_optional(&mut *self.sql)
@@ -405,7 +401,7 @@ impl Import {
         }
     }
 
-    async fn transaction(&mut self, record: EntryRecord<Transaction>) -> Result<(), ImportError> {
+    async fn transaction(&mut self, record: EntryRecord<Transaction>) -> Result<()> {
         let details = &record.details;
         if details.links.is_some() {
             return Err(self.wrong(
@@ -425,10 +421,7 @@ impl Import {
         self.insert_entry(&record, &entry, false).await
     }
 
-    async fn card_transaction(
-        &mut self,
-        record: EntryRecord<CardTransaction>,
-    ) -> Result<(), ImportError> {
+    async fn card_transaction(&mut self, record: EntryRecord<CardTransaction>) -> Result<()> {
         let details = &record.details;
         let entry = Entry {
             id: details.card_transaction_id.as_ref().map(Text::as_str),
@@ -447,7 +440,7 @@ impl Import {
         record: &EntryRecord<D>,
         entry: &Entry<'_>,
         card: bool,
-    ) -> Result<(), ImportError> {
+    ) -> Result<()> {
         let kind = if card {
             "card-transaction"
         } else {
@@ -492,12 +485,7 @@ impl Import {
     }
 
     /// What was entered has happened, and its other day is near.
-    fn check_days(
-        &self,
-        kind: &str,
-        entry: &Entry<'_>,
-        date: NaiveDate,
-    ) -> Result<(), ImportError> {
+    fn check_days(&self, kind: &str, entry: &Entry<'_>, date: NaiveDate) -> Result<()> {
         let path = if entry.booking_date.is_some() {
             format!("{kind}.details.bookingDate")
         } else {
@@ -526,13 +514,7 @@ impl Import {
     }
 
     /// Adds a transaction to its account's sums, and gives it its place.
-    fn count(
-        &mut self,
-        kind: &str,
-        id: Uuid,
-        entry: &Entry<'_>,
-        card: bool,
-    ) -> Result<i64, ImportError> {
+    fn count(&mut self, kind: &str, id: Uuid, entry: &Entry<'_>, card: bool) -> Result<i64> {
         let known = self.accounts.get_mut(&id);
         let Some(account) = known.filter(|account| account.card == card) else {
             let problem = "no earlier line has an account of that id and kind";
@@ -556,7 +538,7 @@ impl Import {
     }
 
     /// All accounts add up; from now on they have their balances.
-    async fn set_balances(&mut self) -> Result<(), ImportError> {
+    async fn set_balances(&mut self) -> Result<()> {
         for (id, Account { line, sums, .. }) in std::mem::take(&mut self.accounts) {
             let difference = sums.difference();
             if !difference.is_zero() {
@@ -580,16 +562,12 @@ impl Import {
         Ok(())
     }
 
-    fn json<T: Serialize>(&self, value: &T) -> Result<String, ImportError> {
+    fn json<T: Serialize>(&self, value: &T) -> Result<String> {
         serde_json::to_string(value).map_err(|fault| self.wrong(".", fault.to_string()))
     }
 
     /// Inserts a row. Fails if it is there already.
-    async fn insert(
-        &mut self,
-        insert: Query<'_, Any, AnyArguments>,
-        path: &str,
-    ) -> Result<(), ImportError> {
+    async fn insert(&mut self, insert: Query<'_, Any, AnyArguments>, path: &str) -> Result<()> {
         if insert.execute(&mut *self.sql).await?.rows_affected() == 0 {
             return Err(self.wrong(path, KNOWN));
         }

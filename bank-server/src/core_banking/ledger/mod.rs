@@ -21,7 +21,7 @@ use sqlx::FromRow;
 use sqlx::any::AnyRow;
 
 pub use self::import::{ImportError, Imported, import};
-use super::{Arrived, CoreBanking, CoreBankingError, Listed, Page, TransactionQuery};
+use super::{Arrived, CoreBanking, CoreBankingError, Listed, Page, Result, TransactionQuery};
 use crate::domain::{Account, AccountId, AccountKind, PsuId};
 use crate::store::columns::Columns;
 use crate::store::row_cache::AccountWithBalances;
@@ -63,10 +63,7 @@ impl Ledger {
     ///
     /// Cost: no statement for cached accounts; else one statement for [`IDS_AT_ONCE`] of the
     /// others, with one look-up by primary key for each.
-    async fn known(
-        &self,
-        ids: &[AccountId],
-    ) -> Result<Vec<Option<Arc<AccountWithBalances>>>, CoreBankingError> {
+    async fn known(&self, ids: &[AccountId]) -> Result<Vec<Option<Arc<AccountWithBalances>>>> {
         let cache = &self.database.caches().accounts;
         let mut found: HashMap<&str, Arc<AccountWithBalances>> = HashMap::with_capacity(ids.len());
         let mut missing: Vec<&str> = Vec::new();
@@ -91,7 +88,7 @@ impl Ledger {
         Ok(accounts.collect())
     }
 
-    async fn read(&self, ids: &[&str]) -> Result<Vec<AccountWithBalances>, CoreBankingError> {
+    async fn read(&self, ids: &[&str]) -> Result<Vec<AccountWithBalances>> {
         let ids_in = placeholders(0, ids.len());
         let sql = format!(
             "SELECT {ACCOUNT}, balances AS ledger_balances FROM account WHERE id IN {ids_in}"
@@ -117,11 +114,11 @@ const ARRIVAL: &str = "SELECT date, sequence FROM entry WHERE account = $1 AND r
 
 #[async_trait]
 impl CoreBanking for Ledger {
-    async fn ready(&self) -> Result<(), CoreBankingError> {
+    async fn ready(&self) -> Result<()> {
         self.database.ready().await.map_err(failed)
     }
 
-    async fn accounts_of(&self, psu: &PsuId) -> Result<Vec<Account>, CoreBankingError> {
+    async fn accounts_of(&self, psu: &PsuId) -> Result<Vec<Account>> {
         // The text is made of constants.
         sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {ACCOUNT}, position FROM account WHERE customer = $1 UNION ALL SELECT \
@@ -135,13 +132,13 @@ impl CoreBanking for Ledger {
         .map_err(failed)
     }
 
-    async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Account>, CoreBankingError> {
+    async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Account>> {
         let known = self.known(ids).await?;
         let accounts = known.iter().flatten();
         Ok(accounts.map(|account| account.0.clone()).collect())
     }
 
-    async fn balances(&self, ids: &[AccountId]) -> Result<Vec<Vec<Balance>>, CoreBankingError> {
+    async fn balances(&self, ids: &[AccountId]) -> Result<Vec<Vec<Balance>>> {
         let known = self.known(ids).await?;
         let balances = |account: &Option<Arc<AccountWithBalances>>| {
             let account = account.as_ref();
@@ -154,7 +151,7 @@ impl CoreBanking for Ledger {
         &self,
         account: &AccountId,
         query: &TransactionQuery,
-    ) -> Result<Page<Transaction>, CoreBankingError> {
+    ) -> Result<Page<Transaction>> {
         self.page(account, query, |_, _, details| parse(details))
             .await
     }
@@ -163,7 +160,7 @@ impl CoreBanking for Ledger {
         &self,
         account: &AccountId,
         transaction_id: &str,
-    ) -> Result<Option<Transaction>, CoreBankingError> {
+    ) -> Result<Option<Transaction>> {
         let details: Option<String> = sqlx::query_scalar(
             "SELECT details FROM entry WHERE account = $1 AND transaction_id = $2",
         )
@@ -179,7 +176,7 @@ impl CoreBanking for Ledger {
         &self,
         account: &AccountId,
         query: &TransactionQuery,
-    ) -> Result<Page<CardTransaction>, CoreBankingError> {
+    ) -> Result<Page<CardTransaction>> {
         self.page(account, query, |_, _, details| parse(details))
             .await
     }
@@ -188,7 +185,7 @@ impl CoreBanking for Ledger {
         &self,
         account: &AccountId,
         query: &TransactionQuery,
-    ) -> Result<Page<Listed>, CoreBankingError> {
+    ) -> Result<Page<Listed>> {
         self.page(account, query, |text, id, details| {
             Ok(listed(text, id, details))
         })
@@ -199,7 +196,7 @@ impl CoreBanking for Ledger {
         &self,
         account: &AccountId,
         query: &TransactionQuery,
-    ) -> Result<Page<Listed>, CoreBankingError> {
+    ) -> Result<Page<Listed>> {
         self.page(account, query, |text, id, details| {
             Ok(listed(text, id, details))
         })
@@ -210,11 +207,7 @@ impl CoreBanking for Ledger {
         true
     }
 
-    async fn arrival_of(
-        &self,
-        account: &AccountId,
-        reference: &str,
-    ) -> Result<Option<Arrived>, CoreBankingError> {
+    async fn arrival_of(&self, account: &AccountId, reference: &str) -> Result<Option<Arrived>> {
         sqlx::query_as(ARRIVAL)
             .bind(account.0.clone())
             .bind(reference.to_owned())
@@ -232,12 +225,12 @@ fn listed(page: &ByteString, id: &str, details: &str) -> Listed {
     }
 }
 
-fn parse<D: DeserializeOwned>(details: &str) -> Result<D, CoreBankingError> {
+fn parse<D: DeserializeOwned>(details: &str) -> Result<D> {
     serde_json::from_str(details).map_err(|_| corrupt("entry.details"))
 }
 
 impl FromRow<'_, AnyRow> for Arrived {
-    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let row = Columns::of("entry", row);
         Ok(Self {
             place: row.get("sequence")?,
@@ -253,7 +246,7 @@ pub fn read_along(row: &AnyRow) -> Option<AccountWithBalances> {
     with_balances(row).ok()
 }
 
-fn with_balances(row: &AnyRow) -> Result<AccountWithBalances, sqlx::Error> {
+fn with_balances(row: &AnyRow) -> sqlx::Result<AccountWithBalances> {
     let balances = Columns::of("account", row).json("ledger_balances")?;
     Ok((Account::from_row(row)?, balances))
 }
@@ -261,7 +254,7 @@ fn with_balances(row: &AnyRow) -> Result<AccountWithBalances, sqlx::Error> {
 /// The columns are called so wherever they are read: along with a consent as well, which has a
 /// `details` of its own.
 impl FromRow<'_, AnyRow> for Account {
-    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let columns = Columns::of("account", row);
         Ok(Self {
             id: columns.get("account_id")?,

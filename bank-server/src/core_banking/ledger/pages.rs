@@ -10,7 +10,7 @@ use sqlx::any::AnyArguments;
 use sqlx::query::QueryScalar;
 
 use super::{Ledger, corrupt, failed};
-use crate::core_banking::{CoreBankingError, Page, PageKey, TransactionQuery};
+use crate::core_banking::{CoreBankingError, Page, PageKey, Result, TransactionQuery};
 use crate::domain::{AccountId, Arrival};
 
 /// Puts rows into one text: each as date, number, the length in bytes of its id and of its JSON,
@@ -62,7 +62,7 @@ impl Ledger {
         account: &AccountId,
         query: &TransactionQuery,
         of: impl Fn(&ByteString, &str, &str) -> Result<D, CoreBankingError> + Send,
-    ) -> Result<Page<D>, CoreBankingError> {
+    ) -> Result<Page<D>> {
         let mut entries: Vec<(PageKey, D)> = Vec::new();
         let after_pending = query.after.is_some_and(|after| after.booked);
         let parts = [
@@ -112,7 +112,7 @@ impl Ledger {
         query: &TransactionQuery,
         booked: bool,
         room: usize,
-    ) -> Result<ByteString, CoreBankingError> {
+    ) -> Result<ByteString> {
         let after = query.after.filter(|after| after.booked == booked);
         let room = i64::try_from(room).unwrap_or(i64::MAX);
         let statement: QueryScalar<'_, Any, Option<String>, AnyArguments> = match query.since {

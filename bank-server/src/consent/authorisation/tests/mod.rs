@@ -177,7 +177,7 @@ impl Scene {
         consent: &str,
         approach: ScaApproach,
         psu: Option<&PsuId>,
-    ) -> Result<Authorisation, AuthorisationError> {
+    ) -> Result<Authorisation> {
         let start = Start {
             tpp: self.tpp.organisation(),
             consent_id: consent,
@@ -237,11 +237,7 @@ impl Scene {
     }
 
     /// On the bank's own pages, from the log-in on.
-    async fn approve(
-        &self,
-        consent: &str,
-        name: &str,
-    ) -> Result<ApprovalOutcome, AuthorisationError> {
+    async fn approve(&self, consent: &str, name: &str) -> Result<ApprovalOutcome> {
         let id = self.start(consent, ScaApproach::Redirect, None).await?.id;
         self.authorisations.claim(&id, &psu(name)).await?;
         let proof = self.proof(name, &id).await;
