@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bank_client::environment::{Clock, ManualClock, Randomness as _, SystemRandomness};
 use bank_server::config::{Config, ScaConfig};
-use bank_server::consent::authorisation::{AuthorisationError, Authorisations, Decision, Start};
+use bank_server::consent::authorisation::{
+    ApprovalOutcome, AuthorisationError, Authorisations, Start,
+};
 use bank_server::core_banking::ledger::Ledger;
 use bank_server::domain::{MethodId, PsuId};
 use bank_server::sca::{Passwords, Proof, Sca, Source, Subject};
@@ -143,7 +145,10 @@ impl Customer {
     }
 
     /// Logs in at the bank and approves with a code, as on the bank's pages.
-    pub async fn approve_at_the_bank(&self, id: &str) -> Result<Decision, AuthorisationError> {
+    pub async fn approve_at_the_bank(
+        &self,
+        id: &str,
+    ) -> Result<ApprovalOutcome, AuthorisationError> {
         self.authorisations.claim(id, &self.psu).await?;
         let proof = self.prove(id, MethodId::Totp, self.code().expose()).await?;
         self.authorisations.approve(id, proof, None).await
@@ -163,14 +168,14 @@ impl Customer {
         &self,
         id: &str,
         phone: &str,
-    ) -> Result<Decision, AuthorisationError> {
+    ) -> Result<ApprovalOutcome, AuthorisationError> {
         self.authorisations.claim(id, &self.psu).await?;
         let proof = self.prove(id, MethodId::App, phone).await?;
         self.authorisations.approve(id, proof, None).await
     }
 
     /// Logs in and refuses.
-    pub async fn refuse(&self, id: &str) -> Result<Decision, AuthorisationError> {
+    pub async fn refuse(&self, id: &str) -> Result<ApprovalOutcome, AuthorisationError> {
         self.authorisations.claim(id, &self.psu).await?;
         self.authorisations.refuse(id, &self.psu).await
     }

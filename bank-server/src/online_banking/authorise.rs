@@ -28,7 +28,9 @@ use super::request::{self, ACCOUNT, Shown, named};
 use super::second_factor::{self, ANSWER, FactorPrompt, FactorResult, METHOD};
 use super::session::{Answering, Visit, Visitor};
 use super::texts::{Explained, Texts};
-use crate::consent::authorisation::{AccessRequest, AccountOffer, AuthorisationError, Decision};
+use crate::consent::authorisation::{
+    ApprovalOutcome, ApprovalRequest, AuthorisationError, OfferedAccess,
+};
 use crate::domain::{AccountId, MethodId, TppRecord};
 use crate::http::resource;
 use crate::sca::Subject;
@@ -71,8 +73,8 @@ async fn page(visit: Visitor, id: web::Path<String>, request: HttpRequest) -> Pa
 }
 
 /// The request, if it waits for an answer on this page.
-async fn open(visit: &Visit, id: &str) -> Result<AccessRequest, Problem> {
-    let access = visit.state.authorisations.page(id).await?;
+async fn open(visit: &Visit, id: &str) -> Result<ApprovalRequest, Problem> {
+    let access = visit.state.authorisations.request(id).await?;
     let authorisation = &access.authorisation;
     let error = if authorisation.approach != ScaApproach::Redirect {
         AuthorisationError::OtherApproach(authorisation.approach)
@@ -88,7 +90,7 @@ async fn open(visit: &Visit, id: &str) -> Result<AccessRequest, Problem> {
 }
 
 /// Assigns the request to this customer, with the accounts that it would open.
-async fn claimed(known: &Answering, id: &str) -> Result<(AccessRequest, AccountOffer), Problem> {
+async fn claimed(known: &Answering, id: &str) -> Result<(ApprovalRequest, OfferedAccess), Problem> {
     let authorisations = &known.visit.state.authorisations;
     let access = open(&known.visit, id).await?;
     let claimed = authorisations.claim_under(id, &known.psu, known.credentials);
@@ -100,7 +102,7 @@ async fn claimed(known: &Answering, id: &str) -> Result<(AccessRequest, AccountO
 }
 
 /// Error page of a request that this customer cannot answer, with a way on for another customer.
-fn refused(error: AuthorisationError, access: &AccessRequest) -> Problem {
+fn refused(error: AuthorisationError, access: &ApprovalRequest) -> Problem {
     use AuthorisationError::{ApprovedBefore, NoAccount, NotTheCustomers, OtherCustomer};
 
     let is_hers_alone = matches!(
@@ -117,7 +119,7 @@ fn refused(error: AuthorisationError, access: &AccessRequest) -> Problem {
 
 /// Error page of an answer: another customer may have logged in for the request since its page was
 /// shown.
-fn refused_answer(error: AuthorisationError, access: &AccessRequest) -> Problem {
+fn refused_answer(error: AuthorisationError, access: &ApprovalRequest) -> Problem {
     match error {
         AuthorisationError::OtherCustomer if access.authorisation.by_log_in => {
             named(&access.tpp)(AuthorisationError::OutOfTurn(access.authorisation.status))
@@ -129,8 +131,8 @@ fn refused_answer(error: AuthorisationError, access: &AccessRequest) -> Problem 
 /// The page: the decision first, then the details of the request.
 async fn show(
     known: &Answering,
-    access: &AccessRequest,
-    offer: &AccountOffer,
+    access: &ApprovalRequest,
+    offer: &OfferedAccess,
     previous: PreviousAnswer<'_>,
 ) -> PageResult {
     let visit: &Visit = &known.visit;
@@ -196,7 +198,7 @@ async fn show(
     Ok(page.respond(visit))
 }
 
-async fn is_exempt(known: &Answering, access: &AccessRequest) -> Result<bool, Problem> {
+async fn is_exempt(known: &Answering, access: &ApprovalRequest) -> Result<bool, Problem> {
     let authorisations = &known.visit.state.authorisations;
     let exempt = authorisations.is_exempt(&access.authorisation, &known.psu);
     exempt.await.map_err(named(&access.tpp))
@@ -204,7 +206,7 @@ async fn is_exempt(known: &Answering, access: &AccessRequest) -> Result<bool, Pr
 
 /// Origins to which the answer may redirect: the TPP's own addresses, which were checked when it
 /// named them.
-fn origins(access: &AccessRequest) -> Option<String> {
+fn origins(access: &ApprovalRequest) -> Option<String> {
     let authorisation = &access.authorisation;
     let mut origins: Vec<String> = [&authorisation.redirect_uri, &authorisation.nok_redirect_uri]
         .into_iter()
@@ -293,7 +295,7 @@ async fn refuse(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageRe
 /// Redirects to the TPP, or shows the outcome.
 async fn finish(
     visit: &Visit,
-    decision: Result<Decision, AuthorisationError>,
+    decision: Result<ApprovalOutcome, AuthorisationError>,
     tpp: &TppRecord,
 ) -> PageResult {
     let decision = decision.map_err(named(tpp))?;

@@ -165,7 +165,7 @@ impl LogIn {
         psu: &PsuId,
         credentials: CredentialsVersion,
     ) -> PageResult {
-        if !visit.begin(psu, self.level(), credentials).await? {
+        if !visit.begin(psu, self.scope(), credentials).await? {
             // The credentials were replaced meanwhile.
             return self.failed(visit, ScaError::WrongCredentials);
         }

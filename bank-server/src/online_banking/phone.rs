@@ -18,7 +18,7 @@ use super::request::{self, ACCOUNT, Shown, named};
 use super::session::{Customer, Visit, Visitor};
 use super::texts::{Explained, Texts};
 use super::{OnlineBanking, PageResult};
-use crate::consent::authorisation::{AccessRequest, AccountOffer};
+use crate::consent::authorisation::{ApprovalRequest, OfferedAccess};
 use crate::domain::{AccountId, MethodId, PsuId};
 use crate::http::resource;
 use crate::sca::{PhonesError, ScaError, Source, Subject};
@@ -173,8 +173,8 @@ async fn waiting(visit: &Visit, phone: &Phone<'_>, wrong: Option<WrongAnswer>) -
 fn asking(
     visit: &Visit,
     is_masked: bool,
-    access: &AccessRequest,
-    offer: Option<&AccountOffer>,
+    access: &ApprovalRequest,
+    offer: Option<&OfferedAccess>,
     wrong: Option<&WrongAnswer>,
 ) -> Markup {
     let state = &visit.state;
@@ -326,7 +326,7 @@ async fn refuse(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageRe
     Ok(done(&visit, |texts| &texts.phone.refused, &access))
 }
 
-fn done(visit: &Visit, text: fn(&Texts) -> &Explained, access: &AccessRequest) -> HttpResponse {
+fn done(visit: &Visit, text: fn(&Texts) -> &Explained, access: &ApprovalRequest) -> HttpResponse {
     let done = Message::done(text, Next::Phone).with("name", access.tpp.name.clone());
     done.respond(visit)
 }
@@ -336,7 +336,7 @@ async fn waiting_request(
     visit: &Visit,
     phone: &Phone<'_>,
     id: &str,
-) -> Result<AccessRequest, Problem> {
+) -> Result<ApprovalRequest, Problem> {
     let waiting = visit.state.authorisations.waiting_for(&phone.psu).await?;
     let mut waiting = waiting.into_iter();
     let found = waiting.find(|access| access.authorisation.id == id);

@@ -13,7 +13,7 @@ use super::layout::{Tone, notice};
 use super::problem::Problem;
 use super::texts::Texts;
 use crate::consent::ONE_OFF_UNUSED;
-use crate::consent::authorisation::{AccountOffer, AuthorisationError};
+use crate::consent::authorisation::{AuthorisationError, OfferedAccess};
 use crate::domain::{AccountId, Consent, Grant, TppRecord};
 
 /// Name of the checkboxes of the accounts.
@@ -57,12 +57,12 @@ pub(super) struct Shown<'a> {
 }
 
 /// Whether the customer chooses among several accounts.
-pub(super) fn is_choice(offer: &AccountOffer) -> bool {
+pub(super) fn is_choice(offer: &OfferedAccess) -> bool {
     offer.is_choice && offer.accounts.len() > 1
 }
 
 /// Accounts that the customer has ticked. Fails for an account that was not offered.
-pub(super) fn chosen(form: &Form, offer: &AccountOffer) -> Result<Vec<AccountId>, Problem> {
+pub(super) fn chosen(form: &Form, offer: &OfferedAccess) -> Result<Vec<AccountId>, Problem> {
     let offered = || offer.accounts.iter().map(|(account, _)| &account.id);
     let ticked: Vec<&str> = form.all(ACCOUNT).collect();
     if !is_choice(offer) {
@@ -88,7 +88,7 @@ pub(super) fn chosen(form: &Form, offer: &AccountOffer) -> Result<Vec<AccountId>
 
 /// Accounts and data of a request. Where the customer chooses, each account has a checkbox, none of
 /// them ticked beforehand (CJEU C-673/17); otherwise the list of accounts is folded away.
-pub(super) fn accounts(texts: &Texts, offer: &AccountOffer, shown: Shown<'_>) -> Markup {
+pub(super) fn accounts(texts: &Texts, offer: &OfferedAccess, shown: Shown<'_>) -> Markup {
     let words = &texts.authorise;
     let view = |account| {
         let view = View::new(account, &[], texts);
@@ -115,7 +115,7 @@ pub(super) fn accounts(texts: &Texts, offer: &AccountOffer, shown: Shown<'_>) ->
 }
 
 /// Number of holders of an account who have to approve.
-fn several(texts: &Texts, offer: &AccountOffer) -> String {
+fn several(texts: &Texts, offer: &OfferedAccess) -> String {
     let words = &texts.authorise;
     let text = match offer.approvals_given {
         0 => words.several,

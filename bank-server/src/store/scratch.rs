@@ -77,5 +77,5 @@ pub(super) async fn without_tables(server: &Server, name: &str) -> Result<Server
 
 async fn connect(server: &Server) -> sqlx::Result<AnyConnection> {
     sqlx::any::install_default_drivers();
-    AnyConnection::connect(server.url.as_str()).await
+    AnyConnection::connect(server.url().as_str()).await
 }

@@ -68,7 +68,7 @@ pub(crate) async fn middleware(
     let method = request.method().clone();
     let id = request_id(request.headers()).ok();
     let echo = id.and_then(|_| request.headers().get(X_REQUEST_ID).cloned());
-    let counted = state.figures.begin_request();
+    let counted = state.request_metrics.begin_request();
     let span = traced::span(&request, id);
     let outcome = pass(request, next, echo.clone(), &state, &connection)
         .instrument(span.clone())

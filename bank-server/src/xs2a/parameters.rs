@@ -5,8 +5,8 @@ use chrono::NaiveDate;
 use shared_types::xs2a::date;
 use shared_types::xs2a::transaction::BookingStatus;
 
-use super::RequestLimits;
 use super::error::{ApiError, Result};
+use crate::config::LimitsConfig;
 use crate::core_banking::TransactionQuery;
 
 /// Maximum of parameters of a request; no operation has more than eight.
@@ -63,7 +63,7 @@ impl Parameters {
     }
 
     /// Parameters of `GET …/transactions`.
-    pub(super) fn list(&self, today: NaiveDate, limits: &RequestLimits) -> Result<ListRequest> {
+    pub(super) fn list(&self, today: NaiveDate, limits: &LimitsConfig) -> Result<ListRequest> {
         const STATUS: &str = "bookingStatus";
 
         let status = self.get(STATUS);
@@ -88,7 +88,10 @@ impl Parameters {
             None => limits.page_size,
             Some(Ok(size)) if (1..=limits.largest_page_size).contains(&size) => size,
             Some(_) => {
-                let expected = format!("expected a whole number from 1 to {}", limits.largest_page);
+                let expected = format!(
+                    "expected a whole number from 1 to {}",
+                    limits.largest_page_size
+                );
                 return Err(ApiError::format("pageSize", expected));
             }
         };

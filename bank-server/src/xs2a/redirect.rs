@@ -7,14 +7,7 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-/// Rules for redirect URIs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RedirectRules {
-    /// Any host; otherwise only those that the TPP's certificate names.
-    pub(crate) any_host: bool,
-    /// The own machine too, with plain HTTP: for sandboxes.
-    pub(crate) loopback: bool,
-}
+use crate::config::{RedirectUris, ScaConfig};
 
 /// Rule that a redirect URI violates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

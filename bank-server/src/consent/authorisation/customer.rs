@@ -86,7 +86,7 @@ impl Authorisations {
 
     /// Authorisations that wait in the bank's app for that customer, the newest first.
     pub async fn waiting_for(&self, psu: &PsuId) -> Result<Vec<ApprovalRequest>> {
-        let since = self.calendar.now() - self.rules.lifetime;
+        let since = self.calendar.now() - self.rules.authorisation_lifetime();
         let mut requests = Vec::new();
         for authorisation in self.store.waiting_for(psu, since).await? {
             let request = self.request_of(authorisation).await?;
@@ -377,10 +377,7 @@ impl Authorisations {
 
     /// The consents that a customer has given, with their TPPs and when they were last used, the
     /// newest first.
-    pub async fn consents_of(
-        &self,
-        psu: &PsuId,
-    ) -> Result<Vec<CustomerConsent>> {
+    pub async fn consents_of(&self, psu: &PsuId) -> Result<Vec<CustomerConsent>> {
         let mut given = self.given.given_by(psu).await?;
         for one in &mut given {
             one.status = self.current_consent_status(&one.consent);

@@ -26,7 +26,7 @@ pub(super) async fn pick(customer: Customer) -> PageResult {
     let is_connected = |bank: &OrganisationId| {
         let mut running = connections
             .iter()
-            .filter(|one| one.status == Status::Running);
+            .filter(|one| one.status == ConnectionStatus::Active);
         running.any(|one| one.bank == *bank)
     };
     let content = html! {

@@ -53,7 +53,7 @@ pub(super) async fn page(customer: Customer) -> PageResult {
     } else {
         let running = connections
             .iter()
-            .filter(|one| one.status == Status::Running);
+            .filter(|one| one.status == ConnectionStatus::Active);
         let others = running.filter_map(|connection| other_part(state, connection));
         let parts: Vec<BankPart<'_>> = std::iter::once(own).chain(others).collect();
         html! {

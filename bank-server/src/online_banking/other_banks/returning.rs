@@ -28,7 +28,9 @@ pub(super) async fn page(
         .come_back(&customer.psu, &returned)
         .await?
     {
-        ReturnOutcome::First(connection) => settle(&customer, &connection, request.query_string()).await,
+        ReturnOutcome::First(connection) => {
+            settle(&customer, &connection, request.query_string()).await
+        }
         ReturnOutcome::Repeated => {
             let text = &state.texts.other_banks.came_again;
             Ok(message(
