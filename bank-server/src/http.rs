@@ -1,5 +1,5 @@
-//! Rules of HTTP that all listeners keep: the methods of a resource (RFC 9110, section 9) and the host that a request
-//! names (RFC 9110, section 7.2; RFC 9112, section 3.2).
+//! Rules of HTTP that all listeners keep: the methods of a resource (RFC 9110, section 9) and the
+//! host that a request names (RFC 9110, section 7.2; RFC 9112, section 3.2).
 
 use std::net::Ipv6Addr;
 
@@ -10,7 +10,8 @@ use actix_web::http::uri::Authority;
 use actix_web::http::{Method, Uri, Version};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, web};
 
-/// A resource at one path. `GET` brings `HEAD` along; `OPTIONS` and all other methods are answered with `Allow`.
+/// A resource at one path. `GET` brings `HEAD` along; `OPTIONS` and all other methods are answered
+/// with `Allow`.
 pub(crate) struct Resource {
     routes: actix_web::Resource,
     methods: Vec<Method>,
@@ -110,8 +111,8 @@ pub(crate) enum NotAHost {
     Contradictory,
 }
 
-/// The host, with its port, that a request names: in its target, if that has one, otherwise in `Host`. `None` for HTTP/1.0,
-/// which need not say.
+/// The host, with its port, that a request names: in its target, if that has one, otherwise in
+/// `Host`. `None` for HTTP/1.0 without either.
 pub(crate) fn named_host(head: &RequestHead) -> Result<Option<&str>, NotAHost> {
     let mut fields = head.headers.get_all(HOST);
     let field = fields.next();
@@ -126,7 +127,8 @@ pub(crate) fn named_host(head: &RequestHead) -> Result<Option<&str>, NotAHost> {
         .transpose()?;
     let target = authority(&head.uri)?;
     match (target, field) {
-        // Over HTTP/1.1 the target counts (RFC 9112, section 3.2.2); over HTTP/2 both are to agree (RFC 9113, section 8.3.1).
+        // Over HTTP/1.1 the target counts (RFC 9112, section 3.2.2); over HTTP/2 both are to agree
+        // (RFC 9113, section 8.3.1).
         (Some(target), Some(field))
             if head.version >= Version::HTTP_2 && !target.eq_ignore_ascii_case(field) =>
         {
@@ -138,7 +140,8 @@ pub(crate) fn named_host(head: &RequestHead) -> Result<Option<&str>, NotAHost> {
     }
 }
 
-/// Whether the path or the query holds a zero byte: no id has one, and not every database can be asked for it.
+/// Whether the path or the query has a zero byte: no id has one, and not every database accepts one
+/// in a query.
 pub(crate) fn has_zero_byte(target: &Uri) -> bool {
     let text = target.path_and_query().map_or("", |text| text.as_str());
     text.contains("%00")
@@ -151,8 +154,9 @@ fn authority(target: &Uri) -> Result<Option<&str>, NotAHost> {
     }
 }
 
-/// `uri-host [ ":" port ]` (RFC 3986, sections 3.2.2 and 3.2.3), without hosts that are empty or percent-encoded: names in DNS
-/// are neither, and the `http` crate refuses `%` in a host too.
+/// Whether a text is `uri-host [ ":" port ]` (RFC 3986, sections 3.2.2 and 3.2.3), without hosts
+/// that are empty or percent-encoded: names in DNS are neither, and the `http` crate refuses `%` in
+/// a host too.
 fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {

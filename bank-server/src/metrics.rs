@@ -14,7 +14,6 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
-use rustls_pki_types::UnixTime;
 
 use crate::identity::Licences;
 use crate::sca::Sca;
@@ -100,62 +99,46 @@ impl Collector for Connections {
     }
 }
 
+#[derive(Debug)]
 struct TrustMetrics(Arc<ArcSwap<TrustReport>>);
-
-/// The report has no debug output of its own here.
-impl fmt::Debug for TrustMetrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TrustMetrics").finish()
-    }
-}
 
 impl Collector for TrustMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let report = self.0.load();
-        for (name, help, count) in [
-            ("trust_changes", "Applied changes of trust", report.changes),
-            (
-                "trust_refusals",
-                "Rejected reloads, which kept the previous value",
-                report.refusals,
-            ),
-            ("ocsp_questions", "OCSP queries", report.ocsp_queries),
-            (
-                "ocsp_failures",
-                "OCSP queries without a usable response",
-                report.ocsp_failures,
-            ),
-        ] {
-            let counter = ConstCounter::new(count);
-            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
-            counter.encode(metric)?;
-        }
+        let mut write = |name: &str, help: &str, unit: Option<&Unit>, metric: &dyn EncodeMetric| {
+            let encoder = encoder.encode_descriptor(name, help, unit, metric.metric_type())?;
+            metric.encode(encoder)
+        };
+        let count = |count: u64| ConstCounter::new(count);
+        let applied = "Applied changes of trust";
+        write("trust_changes", applied, None, &count(report.changes))?;
+        let rejected = "Rejected reloads, which kept the previous value";
+        write("trust_refusals", rejected, None, &count(report.refusals))?;
+        write(
+            "ocsp_questions",
+            "OCSP queries",
+            None,
+            &count(report.ocsp_queries),
+        )?;
+        let failed = "OCSP queries without a usable response";
+        write("ocsp_failures", failed, None, &count(report.ocsp_failures))?;
         let problems = i64::try_from(report.problems.len()).unwrap_or(i64::MAX);
-        for (name, help, value) in [
-            (
-                "trust_problems",
-                "Current problems of trust: rejected reloads and expired parts",
-                problems,
-            ),
-            (
-                "trust_closed",
-                "1 if no peer can connect, for want of a fresh revocation list or a valid anchor",
-                i64::from(report.closed),
-            ),
-        ] {
-            let gauge = ConstGauge::new(value);
-            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
-            gauge.encode(metric)?;
-        }
+        let current = "Current problems of trust: rejected reloads and expired parts";
+        write("trust_problems", current, None, &ConstGauge::new(problems))?;
+        let closed = ConstGauge::new(i64::from(report.closed));
+        let cause =
+            "1 if no peer can connect, for want of a fresh revocation list or a valid anchor";
+        write("trust_closed", cause, None, &closed)?;
         if let Some(until) = report.certificate_until {
-            let gauge = ConstGauge::new(seconds(until));
-            let metric = encoder.encode_descriptor(
+            let last = "The last second of our own certificate, since 1970";
+            let until = i64::try_from(until.as_secs()).unwrap_or(i64::MAX);
+            let unit = Some(&Unit::Seconds);
+            write(
                 "certificate_valid_until",
-                "The last second of our own certificate, since 1970",
-                Some(&Unit::Seconds),
-                gauge.metric_type(),
+                last,
+                unit,
+                &ConstGauge::new(until),
             )?;
-            gauge.encode(metric)?;
         }
         lists(&mut encoder, &report)
     }
@@ -180,10 +163,6 @@ fn lists(encoder: &mut DescriptorEncoder<'_>, report: &TrustReport) -> Result<()
         ("revocation_list_entries", what, None),
         of_each().map(|(labels, list)| (labels, list.entries)),
     )
-}
-
-fn seconds(time: UnixTime) -> i64 {
-    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

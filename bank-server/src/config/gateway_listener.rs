@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use crate::config_error::ConfigError;
 
-/// Section `[gateway_listener]`: listener for gateways that terminate the TPPs' TLS and forward their
-/// certificates.
+/// Section `[gateway_listener]`: listener for gateways that terminate the TPPs' TLS and forward
+/// their certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GatewayListenerConfig {

@@ -114,8 +114,9 @@ impl OnlineBankingConfig {
         {
             fault(
                 "trusted_proxies",
-                "must name the address of the proxy on this machine that ends TLS, such as [\"127.0.0.1\"]; without it \
-                 all browsers would come from one address, and one that guesses passwords would lock out all",
+                "must name the address of the proxy on this machine that ends TLS, such as \
+                 [\"127.0.0.1\"]; without it all browsers would come from one address, and one that \
+                 guesses passwords would lock out all",
             );
         }
         if self.certificate.is_some() && origin.scheme() == "http" {

@@ -39,8 +39,8 @@ impl TracesConfig {
         if self.otlp.scheme() != "http" || !is_here {
             faults.push(ConfigError::new(
                 "traces.otlp",
-                "must be a collector on this machine, such as http://127.0.0.1:4318/v1/traces: it is spoken to over plain \
-                 HTTP",
+                "must be a collector on this machine, such as http://127.0.0.1:4318/v1/traces: it \
+                 is spoken to over plain HTTP",
             ));
         }
         faults

@@ -112,10 +112,6 @@ impl From<Vec<ConfigError>> for StartError {
     }
 }
 
-fn config_error(key: &str, problem: String) -> StartError {
-    StartError::Configuration(vec![ConfigError::new(key, problem)])
-}
-
 fn list(faults: &[ConfigError]) -> String {
     let faults = faults.iter().map(ConfigError::to_string);
     faults.collect::<Vec<_>>().join("; ")
@@ -203,7 +199,7 @@ impl BankServer {
         log_startup_warnings(&trust_reloader, &self.config);
         let (trust, report) = (trust_reloader.trust(), trust_reloader.report());
         let organisation = own_organisation(&trust.current().credentials)
-            .map_err(|error| config_error("xs2a.certificate", error.to_string()))?;
+            .map_err(|error| vec![ConfigError::new("xs2a.certificate", error.to_string())])?;
         let (config, sockets) = (self.config, self.sockets);
         let pages = config
             .online_banking
@@ -255,9 +251,11 @@ impl BankServer {
             .collect();
         let origin = pages.as_ref().map(|pages| pages.origin.clone());
         let online_banking_address = pages.as_ref().map(|pages| pages.address);
+        let of_pages = config.online_banking.as_ref();
+        let budget = connection_budget(of_pages.map_or(0, |pages| pages.connections));
         let sockets = Sockets {
             listeners,
-            peers: Arc::new(Semaphore::new(connections_of_peers(&config))),
+            peers: Arc::new(Semaphore::new(budget.peers)),
             pages: pages
                 .zip(online_banking)
                 .map(|(pages, state)| (pages.socket, pages.listener, state)),
@@ -332,12 +330,6 @@ fn log_startup_warnings(trust_reloader: &TrustReloader<LicenceSource>, config: &
     if config.register.file.is_none() {
         tracing::warn!("no register configured, roles are taken from certificates alone");
     }
-}
-
-/// Connections of TPPs and gateways together.
-fn connections_of_peers(config: &Config) -> usize {
-    let pages = config.online_banking.as_ref();
-    connection_budget(pages.map_or(0, |pages| pages.connections)).peers
 }
 
 /// Opens the files, as [`open`] does. If they are rejected and the clock is wrong, that error comes

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use rustls_pki_types::UnixTime;
 
+use super::StartError;
 use super::descriptors::connection_budget;
-use super::{StartError, config_error};
 use crate::calendar::Calendar;
 use crate::config::{Config, ConfigError, OnlineBankingConfig, Origin};
 use crate::online_banking::TrustedProxies;
@@ -57,7 +57,9 @@ impl Pages {
     ) -> Result<Passkeys, StartError> {
         let (database, vault, calendar) = (database.clone(), vault.clone(), calendar.clone());
         let passkeys = Passkeys::new(self.origin.url(), bank, database, vault, calendar);
-        passkeys.map_err(|error| config_error("online_banking.origin", error.to_string()))
+        passkeys.map_err(|error| {
+            vec![ConfigError::new("online_banking.origin", error.to_string())].into()
+        })
     }
 }
 

@@ -22,7 +22,8 @@ pub(super) enum FetchError {
     #[error("is not an address that can be fetched: {0}")]
     Address(String),
     #[error(
-        "leads to {0}, which is this machine or its link; set allow_local_addresses if that is meant"
+        "leads to {0}, which is this machine or its link; set allow_local_addresses if that is \
+         meant"
     )]
     Local(IpAddr),
     #[error("answered {0}")]

@@ -150,7 +150,7 @@ where
                     let answering = async move {
                         tokio::select! {
                             biased;
-                            answered = answer(response, respond, is_head, &*connection, open) => answered,
+                            sent = answer(response, respond, is_head, &*connection, open) => sent,
                             never = discard(unread) => never,
                         }
                     };

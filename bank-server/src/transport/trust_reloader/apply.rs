@@ -70,8 +70,10 @@ impl<S: PolicySource> TrustReloader<S> {
         if is_required && had_fresh_list && !next.has_fresh_list(now) {
             let anchors = std::mem::replace(&mut next.anchors, old);
             self.pending_anchors = Arc::into_inner(anchors);
-            let faults =
-                self.anchor_error("no CRL of the new anchors is available: no peer could connect");
+            let problem = "no CRL of the new anchors is available: no peer could connect";
+            let source = self.sources.anchors.first();
+            let fault = source.map(|source| ConfigError::new(&source.key, problem));
+            let faults = fault.into_iter().collect();
             self.rejections.record::<()>("anchors", Err(faults));
             return false;
         }

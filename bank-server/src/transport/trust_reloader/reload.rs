@@ -160,12 +160,4 @@ impl<S: PolicySource> TrustReloader<S> {
             ConfigError::new(&source.key, problem)
         })
     }
-
-    pub(super) fn anchor_error(&self, problem: &str) -> Vec<ConfigError> {
-        let source = self.sources.anchors.first();
-        source
-            .map(|source| ConfigError::new(&source.key, problem))
-            .into_iter()
-            .collect()
-    }
 }
