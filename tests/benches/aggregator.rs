@@ -1,6 +1,8 @@
-//! Benchmark of one request to 200 banks at once, of which ten are dead in ten ways; beside it the same with Python's httpx.
+//! Benchmark of one request to 200 banks at once, of which ten are dead in ten ways; beside it the
+//! same with Python's httpx.
 //!
-//! `docs/performance.md` says how it is measured, and what came of it. Exit code 0 if the promise is kept.
+//! `docs/performance.md` says how it is measured, and what came of it. Exit code 0 if the promise
+//! is kept.
 
 #![forbid(unsafe_code)]
 
@@ -25,17 +27,19 @@ const LATENCY: Duration = Duration::from_millis(50);
 const LIVING: usize = 190;
 /// Each is measured so often, in turns.
 const ROUNDS: usize = 7;
-/// At most: the last answer, in parts of the slowest living bank's, once the handshakes are taken off.
+/// At most: the last answer, in parts of the slowest living bank's, once the handshakes are taken
+/// off.
 const MOST_RATIO: f64 = 1.3;
 /// Ample: the time is measured, and no living bank is to be given up on a busy machine.
 const CONNECTING: Duration = Duration::from_secs(15);
 const CALL: Duration = Duration::from_secs(30);
-/// The most that is taken of one answer, in bytes: what a body without end costs is not the point here.
+/// The most that is taken of one answer, in bytes: what a body without end costs is not the point
+/// here.
 const ANSWER: usize = 1024 * 1024;
 
 const HTTPX: &str = "pip:httpx[http2]@0.28.1";
 
-/// How long it took.
+/// Duration.
 #[derive(Debug, Clone, Copy)]
 struct Took {
     /// To the last of the answers.
@@ -145,7 +149,8 @@ async fn ask(handles: Vec<Bank>) -> Took {
     }
 }
 
-/// The slowest of the living banks, asked by itself over a connection that is open: of each, the best of three answers.
+/// The slowest of the living banks, asked by itself over a connection that is open: of each, the
+/// best of three answers.
 async fn slowest(banks: &ManyBanks) -> Duration {
     let mut slowest = Duration::ZERO;
     for (bank, handle) in banks.banks.iter().zip(handles(banks)) {
@@ -165,7 +170,8 @@ async fn slowest(banks: &ManyBanks) -> Duration {
     slowest
 }
 
-/// Handshakes with all banks at once, and nothing else. Those with the dead ones have to be tried as well.
+/// Handshakes with all banks at once, and nothing else. Those with the dead ones have to be tried
+/// as well.
 async fn shake_hands(banks: &ManyBanks) -> Took {
     let client = client(&banks.pki.ca1, &banks.pki.bank_a.qwac, b"h2");
     let mut handshakes = JoinSet::new();

@@ -23,7 +23,7 @@ pub struct LoneBank {
     pub pki: Pki,
     pub clock: Arc<ManualClock>,
     pub front: SocketAddr,
-    /// Which certificates the front was shown.
+    /// Certificates that clients have shown to the TLS terminator.
     pub shown: Shown,
 }
 

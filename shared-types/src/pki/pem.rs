@@ -45,7 +45,7 @@ impl fmt::Display for Kind {
 /// Position of an object in its PEM file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// Which object it is, from 1.
+    /// Number of the object, from 1.
     pub number: usize,
     /// The line of its `BEGIN`, from 1.
     pub line: usize,
@@ -99,7 +99,7 @@ pub enum PemError {
          is missing or damaged"
     )]
     Stray {
-        /// Which line, from 1.
+        /// Number of the line, from 1.
         line: usize,
     },
     /// No `END` line with the label of the `BEGIN` line.
@@ -108,7 +108,7 @@ pub enum PemError {
          or damaged"
     )]
     Unterminated {
-        /// Which object.
+        /// Number of the object.
         position: Position,
         /// The label in its first line.
         label: String,
@@ -118,7 +118,7 @@ pub enum PemError {
         "holds a {label} ({position}) that is not base64: it was changed or cut off; copy it anew"
     )]
     NotBase64 {
-        /// Which object.
+        /// Number of the object.
         position: Position,
         /// The label in its first line.
         label: String,
@@ -126,7 +126,7 @@ pub enum PemError {
     /// An object that is not read here.
     #[error("holds {what}{}; {advice}", place(*.position))]
     Unwanted {
-        /// Which object.
+        /// Number of the object.
         position: Option<Position>,
         /// The kind.
         what: String,

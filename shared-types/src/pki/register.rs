@@ -137,7 +137,7 @@ pub enum NotLicensed {
     /// It is no longer licensed.
     #[error("the licence of {organisation} was withdrawn{}", since(*.from))]
     Withdrawn {
-        /// Which organisation.
+        /// The organisation.
         organisation: OrganisationId,
         /// The first day without a licence, where it is said.
         from: Option<NaiveDate>,
@@ -145,7 +145,7 @@ pub enum NotLicensed {
     /// It is not licensed yet.
     #[error("{organisation} is licensed from {from} on")]
     NotYet {
-        /// Which organisation.
+        /// The organisation.
         organisation: OrganisationId,
         /// The first day with a licence.
         from: NaiveDate,

@@ -12,7 +12,7 @@ use crate::xs2a::authorisation::{AuthenticationObject, ChallengeData, UnknownNam
 use crate::xs2a::link::Links;
 use crate::xs2a::text::Text;
 
-/// Which accounts, and what of them (schema `accountAccess`).
+/// Requested accounts, and the kinds of access to each (schema `accountAccess`).
 #[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -1,5 +1,6 @@
-//! Benchmark of the cost of a request, beside nginx and a server on Go's standard library, and how that grows with what the bank
-//! holds. Writes its tables into `docs/performance.md`, which says how they come about.
+//! Benchmark of the cost of a request, beside nginx and a server on Go's standard library, and how
+//! that grows with what the bank holds. Writes its tables into `docs/performance.md`, which says
+//! how they come about.
 
 #![forbid(unsafe_code)]
 
@@ -50,7 +51,8 @@ const END: &str = "<!-- as far as here -->\n";
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    // Making the list takes memory that would be in the way of measuring: a process of its own does it.
+    // Making the list takes memory that would be in the way of measuring: a process of its own does
+    // it.
     if let [_, make, authority, file, entries] = arguments.as_slice()
         && make == "make"
     {
@@ -168,7 +170,8 @@ impl Scene {
         self.folder.path().join(name)
     }
 
-    /// A configuration of that name, with a database of its own as a file, which has been filled with the customer.
+    /// A configuration of that name, with a database of its own as a file, which has been filled
+    /// with the customer.
     async fn configure(
         &self,
         name: &str,
@@ -326,7 +329,7 @@ impl Scene {
         told(text)
     }
 
-    /// What a question costs banks that differ in how much of something they hold.
+    /// Cost of one request at banks that differ in the amount of one kind of data.
     async fn growth(
         &self,
         what: &str,

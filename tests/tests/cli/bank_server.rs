@@ -43,7 +43,8 @@ fn world() -> String {
     String::from_utf8(world).unwrap()
 }
 
-/// What a bank with Anna's credentials says when it is started after something happened to its files. It must not begin anew.
+/// Output of a bank with Anna's credentials that is started after its files were changed. It must
+/// not start with new ones.
 fn start_after(what: impl Fn(&Path)) -> String {
     let (folder, _) = prepare_with(r#"{ path = "bank.db", key = "bank.key" }"#);
     let path = folder.path();
@@ -223,7 +224,7 @@ fn check_names_every_file_that_is_missing() {
     }
 }
 
-/// What cannot be read of the text keeps nothing else from being looked at.
+/// A part of the text that cannot be read does not stop the check of the rest.
 #[test]
 fn check_goes_on_after_a_fault_and_says_what_it_left_out() {
     let (folder, _) = prepare_with(r#"{ path = "bank.db" }"#);
@@ -288,7 +289,8 @@ fn a_certificate_for_another_host_is_named() {
     assert!(said.contains("online_banking.private_key: "), "{said}");
 }
 
-/// Both files of the pages are looked at, and who can read the key; so is who can read what the bank keeps.
+/// Both files of the pages are looked at, and who can read the key; so is who can read what the
+/// bank keeps.
 #[test]
 fn check_tells_what_is_wrong_with_the_files_of_the_pages_and_who_can_read_secrets() {
     let (folder, pki) = prepare_with(r#"{ path = "bank.db", key = "bank.key" }"#);
@@ -327,7 +329,8 @@ fn check_tells_what_is_wrong_with_the_files_of_the_pages_and_who_can_read_secret
     assert!(said.contains("names no host"), "{said}");
 }
 
-/// What cannot be known of a certificate for want of a list is told before anybody is refused for it.
+/// A certificate whose status is unknown because a list is missing is reported before a peer is
+/// refused.
 #[test]
 fn check_names_each_authority_without_a_list() {
     let (folder, _) = prepare_with(r#"{ path = "bank.db" }"#);
@@ -513,7 +516,7 @@ fn a_key_that_others_can_read_is_not_used() {
     }
 }
 
-/// What `check` says of the bank in that folder; nothing, if nothing is wrong.
+/// Output of `check` for the bank in that folder; empty, if it has no fault.
 fn said_of(folder: &Path) -> Option<String> {
     let output = own("bank-server")
         .args(["check", "--config"])
@@ -560,7 +563,7 @@ impl Files {
         Self { folder, pki }
     }
 
-    /// What `check` says with that content in the file.
+    /// Output of `check` with that content in the file.
     fn with(&self, file: &str, content: impl AsRef<[u8]>) -> Option<String> {
         let file = self.folder.path().join(file);
         let good = fs::read(&file).unwrap();

@@ -1,4 +1,5 @@
-//! `bank-client` as a newcomer meets it, from an empty home directory to a synced copy of two banks; and as scripts do.
+//! `bank-client` as a newcomer meets it, from an empty home directory to a synced copy of two
+//! banks; and as scripts do.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,7 @@ use tests::first_time_user::{FirstTimeUser, skeleton};
 use tests::programs::{both, own, system};
 use tests::script::Script;
 
-/// What stands before the transcript.
+/// Text before the transcript.
 const INTRODUCTION: &str = "\
 # `bank-client` from the beginning
 

@@ -1,4 +1,5 @@
-//! Every property that the contract has for accounts, balances and transactions, through everything that takes it on.
+//! Every property that the contract has for accounts, balances and transactions, through everything
+//! that takes it on.
 
 use std::path::Path;
 use std::process::Output;
@@ -31,7 +32,7 @@ use tests::tls_terminator::Manners;
 use wiremock::matchers::{method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-/// What of `given` is missing in `kept`, told with the place where it got lost.
+/// Properties of `given` that are missing in `kept`, with the place where they were lost.
 fn check(place: &str, given: &Value, kept: &Value) {
     let lost = lost(given, kept);
     assert!(lost.is_empty(), "{place}: {lost:#?}");
@@ -62,7 +63,7 @@ fn every_property_of_the_contract_is_a_field_of_ours() {
 const ACCOUNT: &str = "5f0d7c1e-5d0c-4a53-9a8e-0d6b0b1a7c11";
 const CARD: &str = "0d7a3b52-3c1f-4c58-8b57-6a1a5e0d2f22";
 
-/// What a bank works out itself, and no world file brings.
+/// Properties that a bank computes, and no world file contains.
 const WORKED_OUT: [&str; 3] = ["resourceId", "balances", "_links"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,7 +204,7 @@ impl Scene {
         output
     }
 
-    /// What programs are told: each row of JSON, and of CSV by the names of its columns.
+    /// Output for programs: each row of JSON, and of CSV by the names of its columns.
     fn rows(&self, arguments: &[&str]) -> (Vec<Value>, Vec<Value>) {
         let json = self.client(Some("--json"), arguments).stdout;
         let csv = self.client(Some("--csv"), arguments).stdout;
@@ -377,7 +378,8 @@ async fn standing_orders_are_read_page_by_page() {
     check("standing orders", &json!(given), &json!(read));
 }
 
-/// The standard lets a bank say how it quotes debits with the account, its balances or its transactions.
+/// The standard lets a bank say how it quotes debits with the account, its balances or its
+/// transactions.
 #[tokio::test(flavor = "multi_thread")]
 async fn debits_of_cards_are_negative_whichever_way_and_wherever_a_bank_says_so() {
     for (at, quoted) in [

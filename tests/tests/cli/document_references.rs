@@ -1,4 +1,5 @@
-//! References in documents: links, paths, commands with their options, types. And the documents' form.
+//! References in documents: links, paths, commands with their options, types. And the documents'
+//! form.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -204,7 +205,7 @@ impl Help {
             .collect()
     }
 
-    /// Why the program does not take these words; nothing, if it does.
+    /// Reason for which the program refuses these arguments, if it does.
     fn problem(&mut self, program: &str, words: &[String]) -> Option<String> {
         let subcommands = self.subcommands(program);
         let subcommand = words.iter().find(|word| subcommands.contains(*word));
@@ -243,7 +244,7 @@ fn has_tests(binary: &str, filter: &str) -> bool {
     source.is_ok_and(|source| source.contains(&format!("fn {test}")))
 }
 
-/// Why Cargo would not take these words; nothing, if it would.
+/// Reason for which Cargo would refuse these arguments, if it would.
 fn cargo_problem(words: &[String]) -> Option<String> {
     let manifest = fs::read_to_string(format!("{ROOT}/Cargo.toml")).unwrap();
     let mut pairs = words.iter().zip(words.iter().skip(1));

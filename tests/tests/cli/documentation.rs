@@ -17,7 +17,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// What stands between backticks.
+/// Text between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -226,7 +226,8 @@ fn the_sdk_document_shows_the_test_that_the_crate_runs() {
     }
 }
 
-/// A program of its own cannot name what the SDK depends on, and its dependencies are what stands in the block.
+/// A program of its own cannot name what the SDK depends on, and its dependencies are what stands
+/// in the block.
 #[test]
 fn the_first_example_of_the_tour_is_a_project_with_one_dependency() {
     let source = read("bank-client/src/lib.rs");

@@ -1,4 +1,5 @@
-//! `bank-client` where something is wrong: what it says, what it leaves as it was, and whether what it advises works.
+//! `bank-client` where something is wrong: what it says, what it leaves as it was, and whether what
+//! it advises works.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -37,7 +38,7 @@ fn away(script: &Script) {
     fs::write(&directory, good.replace(&at_a, "https://127.0.0.1:1")).unwrap();
 }
 
-/// How often Bank A can still be read today with no customer present.
+/// Reads of Bank A that are left today with no customer present.
 fn reads_left(script: &Script) -> u64 {
     let connections = script.json(&["consents"]);
     let of_a = connections.iter().find(|row| row["bank"] == "bank-a");
@@ -252,7 +253,8 @@ async fn what_is_advised_works() {
     }
 }
 
-/// Each list of a file is read; of certificate, key and list, the one that is wrong is named, with the place in it.
+/// Each list of a file is read; of certificate, key and list, the one that is wrong is named, with
+/// the place in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_wrong_is_named_with_the_place() {
     let script = Script::ready().await;
@@ -375,7 +377,8 @@ async fn of_two_runs_of_sync_the_second_costs_no_read() {
         .collect();
     assert_eq!(held.len(), 2);
     for file in &held {
-        // A child that another test forks holds the lock of the first run until it runs its program.
+        // A child that another test forks holds the lock of the first run until it runs its
+        // program.
         wait_for("the lock", || file.try_lock().ok()).await;
     }
     for bank in ["bank-a", "bank-b"] {

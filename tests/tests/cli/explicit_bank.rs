@@ -1,4 +1,5 @@
-//! `bank-client` with a bank that is named by options instead of a directory: tables for people, JSON for programs.
+//! `bank-client` with a bank that is named by options instead of a directory: tables for people,
+//! JSON for programs.
 
 use std::path::Path;
 
@@ -158,7 +159,7 @@ async fn a_refusal_after_rfc_7807_is_told_and_ends_with_its_exit_code() {
     }
 }
 
-/// What the bank says, whatever it is asked for by.
+/// Response of the bank, whichever way the request names it.
 fn says(body: Value) -> impl Fn(&Request) -> ResponseTemplate {
     move |request: &Request| {
         let id = request.headers["x-request-id"].as_bytes();

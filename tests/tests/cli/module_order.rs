@@ -168,7 +168,7 @@ fn modules(folder: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// What a module, tests apart, imports of the folder that it is in, and where.
+/// Imports of a module, without its tests, from its own folder, with file and line.
 fn imported(folder: &Path, module: &str) -> Vec<(String, String)> {
     fn visit(path: &Path, depth: usize, prefix: &str, found: &mut Vec<(String, String)>) {
         let name = path.file_stem().unwrap().to_str().unwrap();

@@ -52,17 +52,18 @@ fn sentence(output: &Output, granted: bool) -> String {
     text.trim_end().lines().last().unwrap().to_owned()
 }
 
-/// What a server asks of its clients.
+/// Client certificates that a server requests.
 enum Asks {
     Nothing,
     /// It takes a certificate, and goes on without.
     Perhaps(String),
 }
 
-/// What it is said to answer that never says anything.
+/// Result for a server that never answers.
 const NOTHING_EVER: &str = "nothing, ever";
 
-/// A TLS server with a certificate of Bank B that gives everybody the same answer, and then closes the connection.
+/// A TLS server with a certificate of Bank B that gives everybody the same answer, and then closes
+/// the connection.
 async fn tls_server(banks: &Banks, asks: Asks, answer: &'static str) -> SocketAddr {
     let identity = &banks.sandbox.pki.bank_b.qwac;
     let credentials = credentials(identity);

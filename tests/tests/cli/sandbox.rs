@@ -47,7 +47,8 @@ fn description(folder: &Path) -> Value {
     serde_json::from_slice(&fs::read(folder.join("sandbox.json")).unwrap()).unwrap()
 }
 
-/// The files below a folder, with their content, without databases and the log: those are written while a sandbox runs.
+/// The files below a folder, with their content, without databases and the log: those are written
+/// while a sandbox runs.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -172,7 +173,8 @@ fn the_sandbox_writes_certificates_alone() {
     assert_eq!(files(sandbox.path()), before);
 }
 
-/// The story uses no code of a customer whose log-in is printed, and a printed code is good for a minute.
+/// The story uses no code of a customer whose log-in is printed, and a printed code is good for a
+/// minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn printed_log_ins_work_at_both_banks() {
     let folder = tempfile::tempdir().unwrap();
@@ -484,7 +486,7 @@ fn a_start_that_is_refused_leaves_nothing() {
     assert_eq!(left(), ["bank-a.db"]);
 }
 
-/// What is found in the folder is believed, and keys are written there.
+/// The sandbox trusts the content of its folder, and writes keys there.
 #[test]
 fn a_folder_in_which_others_can_write_is_refused() {
     let folder = tempfile::tempdir().unwrap();

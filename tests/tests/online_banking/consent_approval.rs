@@ -1,4 +1,5 @@
-//! Approving, refusing and ending consents on the bank's own pages and on the phone, and what attackers try there.
+//! Approving, refusing and ending consents on the bank's own pages and on the phone, and what
+//! attackers try there.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use tests::browser::{Tab, at_bank_b, code_of};
 use tests::http::Tpp;
 use tests::stores;
 
-/// Where the TPP has its customers sent back to.
+/// Redirect URI of the TPP.
 const BACK: &str = "https://bank-a.example/back?state=1";
 const BACK_UNHAPPY: &str = "https://bank-a.example/sorry";
 
@@ -133,7 +134,7 @@ impl Stage {
     }
 }
 
-/// What accounts share is listed once, on the approval page and in the list of consents.
+/// Access that accounts share is listed once, on the approval page and in the list of consents.
 #[tokio::test(flavor = "multi_thread")]
 async fn data_that_accounts_share_is_listed_once() {
     let stage = Stage::set().await;
@@ -482,7 +483,8 @@ async fn no_customer_approves_for_another_or_for_anothers_account() {
     assert!(browser.page.text().contains("Choose at least one account"));
 }
 
-/// Who was logged in before she came is told so, and what she only looks at becomes that of the customer who is meant.
+/// A customer who was logged in before is named on the page, and a request that she only looks at
+/// goes to the customer for whom it was made.
 #[tokio::test(flavor = "multi_thread")]
 async fn opening_a_request_binds_it_to_no_customer_who_was_logged_in_before() {
     let stage = Stage::set().await;
@@ -541,7 +543,8 @@ async fn opening_a_request_binds_it_to_no_customer_who_was_logged_in_before() {
     browser.submit("/approve", &[]).await;
     assert_eq!(stage.status(&consent).await, "valid");
 
-    // An answer makes it hers. Where its TPP has named her, it learns no earlier that she is logged in.
+    // An answer makes it hers. Where its TPP has named her, it learns no earlier that she is logged
+    // in.
     for named in [None, Some(stage.anna.id.as_str())] {
         // So long are codes kept for a question that was left.
         stage.banks.clock.advance(TimeDelta::minutes(11));
@@ -782,7 +785,8 @@ async fn passkeys_are_listed_and_added_after_a_second_factor_alone() {
     );
 }
 
-/// A mere list of accounts, at a bank that exempts it from a second factor and has approvals confirmed.
+/// A mere list of accounts, at a bank that exempts it from a second factor and has approvals
+/// confirmed.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exempted_list_takes_a_first_second_factor_and_each_confirmation() {
     let stage = Stage::set().await;
@@ -847,7 +851,8 @@ fn world_full_of(text: &str) -> String {
     .join("\n")
 }
 
-/// A customer of Bank B with one account, whose names and texts are all the same, as is Bank A's name in the register.
+/// A customer of Bank B with one account, whose names and texts are all the same, as is Bank A's
+/// name in the register.
 async fn eve(stage: &Stage, text: &str) -> SampleCustomer {
     let folder = stage.banks.folder.path();
     let database = stores::of(&folder.join("bank-b.toml")).await;
@@ -930,7 +935,8 @@ async fn scripts_in_names_and_texts_are_shown_as_text() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_text_does_not_reorder_the_page() {
-    // Shown in its own direction, it ends where it ends; what would turn the rest of the page is a box.
+    // Shown in its own direction, it ends where it ends; what would turn the rest of the page is a
+    // box.
     const SHOWN: &str = "\u{fffd}بنك";
     for page in &pages_full_of("\u{202e}بنك").await {
         assert!(!page.html.contains('\u{202e}'), "{}", page.html);

@@ -206,7 +206,7 @@ async fn five_wrong_codes_end_an_authorisation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_drips_is_answered_and_cut() {
-    /// How often a byte comes.
+    /// Interval of the bytes.
     const PAUSE: Duration = Duration::from_millis(100);
 
     let banks = Banks::start().await;

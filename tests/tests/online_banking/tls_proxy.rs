@@ -1,4 +1,5 @@
-//! The pages behind a proxy that ends TLS, nginx or HAProxy as the documentation configures them: browsers are told apart.
+//! The pages behind a proxy that ends TLS, nginx or HAProxy as the documentation configures them:
+//! browsers are told apart.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -60,7 +61,7 @@ impl Curl<'_> {
         }
     }
 
-    /// What becomes of a password.
+    /// Outcome of a password.
     fn log_in(&self, customer: &SampleCustomer, password: &str, code: &str) -> String {
         let page = self.send("/log-in", None);
         assert_eq!(page.status, 200, "{}", page.html);

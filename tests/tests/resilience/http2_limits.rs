@@ -1,4 +1,5 @@
-//! HTTP/2 limits: a TPP with a valid certificate cannot make a bank hold memory, or work without a request.
+//! HTTP/2 limits: a TPP with a valid certificate cannot make a bank hold memory, or work without a
+//! request.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -20,7 +21,7 @@ use tests::wait::{wait_for, wait_until};
 /// RFC 9113, section 7.
 const ENHANCE_YOUR_CALM: u32 = 0x0b;
 
-/// What one TPP may make a bank hold, over all its connections.
+/// Memory that one TPP can make a bank hold, over all its connections.
 const MAX_GROWTH_KIB: u64 = 64 * 1024;
 
 fn connect(bank: SocketAddr, identity: &Identity) -> SslStream<TcpStream> {
@@ -155,7 +156,8 @@ async fn an_ordinary_client_is_not_calmed() {
     .unwrap();
 }
 
-/// Runs an attack on a bank, and returns by how much the bank's memory has grown at its highest, in KiB.
+/// Runs an attack on a bank, and returns by how much the bank's memory has grown at its highest, in
+/// KiB.
 async fn memory_growth(
     attack: impl FnOnce(&dyn Fn() -> SslStream<TcpStream>) -> Vec<SslStream<TcpStream>> + Send + 'static,
 ) -> u64 {
@@ -182,8 +184,8 @@ async fn memory_growth(
     highest.saturating_sub(before)
 }
 
-/// The header block of a request with so many more fields, each of which is one byte that refers to HPACK's dynamic table,
-/// and an entry of a list in memory.
+/// The header block of a request with so many more fields, each of which is one byte that refers to
+/// HPACK's dynamic table, and an entry of a list in memory.
 fn references(number: usize) -> Vec<u8> {
     let mut block = request("POST");
     block.extend(literal(&[0x40, 1, b'x'], b"y"));
@@ -191,7 +193,8 @@ fn references(number: usize) -> Vec<u8> {
     block
 }
 
-/// Writes a header block in frames of the size that is allowed, and ends it or not. The bank may end the connection.
+/// Writes a header block in frames of the size that is allowed, and ends it or not. The bank may
+/// end the connection.
 fn write_block(tls: &mut SslStream<TcpStream>, stream: u32, block: &[u8], ends: bool) {
     let chunks: Vec<_> = block.chunks(16_384).collect();
     for (number, chunk) in chunks.iter().enumerate() {

@@ -91,7 +91,7 @@ fn answer(tpp: Tpp, path: &str, code: &str) -> impl Future<Output = Response> + 
     async move { tpp.send("PUT", &path, &[], Some(&code)).await }
 }
 
-/// How often which status was answered.
+/// Number of responses by status.
 fn statuses(answers: &[Response]) -> BTreeMap<u16, usize> {
     let mut counts = BTreeMap::new();
     for answer in answers {

@@ -1,4 +1,5 @@
-//! Both replicas are replaced, one after the other, while clients keep asking over connections that they keep.
+//! Both replicas are replaced, one after the other, while clients keep asking over connections that
+//! they keep.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -26,7 +27,8 @@ const CLIENTS: usize = 4;
 /// How long a client waits between two requests: all together ask 200 times a second.
 const PACE: Duration = Duration::from_millis(40);
 
-/// TCP load balancer: passes each connection to a replica whose readiness check succeeds, and reads no byte of it.
+/// TCP load balancer: passes each connection to a replica whose readiness check succeeds, and reads
+/// no byte of it.
 #[derive(Clone)]
 struct Spreader {
     address: SocketAddr,
@@ -52,7 +54,8 @@ impl Spreader {
             while let Ok((mut client, _)) = socket.accept().await {
                 turn += 1;
                 let all = all.clone();
-                // A connection that finds no replica is closed, which its client counts as a failure.
+                // A connection that finds no replica is closed, which its client counts as a
+                // failure.
                 tokio::spawn(async move {
                     let replica = all.choose(turn).await;
                     let mut bank = TcpStream::connect(replica).await.unwrap();
@@ -105,7 +108,7 @@ async fn is_ready(operator: SocketAddr) -> bool {
     answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
-/// What became of the requests.
+/// Outcomes of the requests.
 #[derive(Default)]
 struct Outcome {
     answered: AtomicUsize,
@@ -133,7 +136,8 @@ impl Outcome {
     }
 }
 
-/// One request after the other over HTTP/1.1; another connection only where the bank has said that it closes this one.
+/// One request after the other over HTTP/1.1; another connection only where the bank has said that
+/// it closes this one.
 #[expect(
     clippy::disallowed_methods,
     reason = "it is the pace of a client; nothing is waited for"

@@ -1,4 +1,5 @@
-//! A minute of load while everything a bank can be given anew is given anew, every second: no request fails, nothing leaks.
+//! A minute of load while everything a bank can be given anew is given anew, every second: no
+//! request fails, nothing leaks.
 //!
 //! `SOAK_SECONDS` makes it another time than 60 s.
 
@@ -44,14 +45,16 @@ const AT_A_TIME: usize = 50;
 /// The customer is there: her address.
 const PSU: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
-/// Memory is flat if it ends at no more than that many percent of what it was after a quarter of the time,
+/// Memory is flat if it ends at no more than that many percent of what it was after a quarter of
+/// the time,
 const PERCENT: u64 = 115;
 /// and so many KiB: an allocator's whim.
 const ALLOWANCE: u64 = 8 * 1024;
-/// So many more descriptors at the end are no leak: the database's. One for each rotation would be twice as many.
+/// So many more descriptors at the end are no leak: the database's. One for each rotation would be
+/// twice as many.
 const DESCRIPTORS: usize = 20;
 
-/// What Bank B runs on.
+/// Database of Bank B.
 struct Scene {
     folder: TempDir,
     pki: Pki,
@@ -88,7 +91,8 @@ impl Scene {
         [&self.pki.bank_a.qwac, &self.pki.bank_r.qwac]
     }
 
-    /// An approved consent for each TPP. The customer approves in a bank of the same data that runs in this process.
+    /// An approved consent for each TPP. The customer approves in a bank of the same data that runs
+    /// in this process.
     async fn consents(&self) -> [String; 2] {
         let config = Config::read(&self.path("bank.toml")).unwrap();
         let bank = BankServer::new(config).start().await.unwrap();
@@ -212,7 +216,7 @@ async fn readers(scene: &Scene, bank: SocketAddr, consents: &[String; 2]) -> Vec
     readers
 }
 
-/// What was seen in the middle, and at the end.
+/// Measurements in the middle and at the end.
 #[derive(Debug)]
 struct Seen {
     memory: u64,
@@ -265,7 +269,8 @@ async fn a_minute_of_load_and_of_rotation_fails_no_request_and_leaks_nothing() {
         tick.tick().await;
         if rotation.tick().now_or_never().is_some() {
             scene.rotate(round, &certificates);
-            // A TPP renews its connection too: without it, no new certificate of the bank would ever be shown.
+            // A TPP renews its connection too: without it, no new certificate of the bank would
+            // ever be shown.
             let renewing = &readers[round % readers.len()];
             let identity = scene.tpps()[round % readers.len() / HANDLES];
             renewing

@@ -69,7 +69,7 @@ fn consents(handles: Vec<Bank>) -> Vec<AccountInformation> {
     handles.map(|bank| bank.with_consent("c")).collect()
 }
 
-/// Why a bank cannot be heard, as far as reasons are told apart.
+/// Reason for which a bank cannot be reached.
 fn reason(error: &Error) -> &'static str {
     match &error.kind {
         ErrorKind::Unreachable { .. } => "unreachable",
@@ -255,7 +255,8 @@ async fn a_bank_that_takes_too_long_does_not_take_the_whole_time() {
     assert!(answers.next().await.is_none());
 }
 
-/// Asks members that only answer once `together` of them are asked at a time; says how many were at most.
+/// Asks members that only answer once `together` of them are asked at a time; says how many were at
+/// most.
 async fn most_at_a_time(members: Vec<Bank>, limits: AggregatorLimits, together: usize) -> usize {
     let aggregator = Aggregator::builder()
         .members(members)
@@ -365,7 +366,7 @@ async fn no_bank_is_asked_before_the_stream_is_polled() {
 
 type Entries = BoxStream<'static, FromAccount<Entry<Transaction>>>;
 
-/// How many entries each account gave, and what came last.
+/// Number of entries of each account, and the last item of the stream.
 async fn by_account(mut entries: Entries) -> BTreeMap<String, (usize, Option<ErrorKind>)> {
     let mut read = BTreeMap::<String, (usize, Option<ErrorKind>)>::new();
     while let Some(entry) = entries.next().await {
@@ -435,8 +436,8 @@ async fn who_does_not_take_what_arrives_has_no_more_of_it_read() {
         .build();
     let mut entries = aggregator.transactions(&since());
     entries.next().await.unwrap().outcome.unwrap();
-    // The list of accounts, and of each account: a page that is in the way, and the page that waits. Five entries and the
-    // one that was taken are two pages.
+    // The list of accounts, and of each account: a page that is in the way, and the page that
+    // waits. Five entries and the one that was taken are two pages.
     let most = 1 + 2 + 2;
     for _ in 0..50 {
         bank.consent_status("c").await.unwrap();

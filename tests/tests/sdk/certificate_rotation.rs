@@ -1,4 +1,5 @@
-//! The SDK's own certificate is replaced while calls are made: none fails, and what is no good is not taken.
+//! The SDK's own certificate is replaced while calls are made: none fails, and what is no good is
+//! not taken.
 
 use std::fs;
 use std::path::PathBuf;
@@ -54,7 +55,7 @@ impl Files {
     }
 }
 
-/// What became of the pairs that a handle was offered, in words.
+/// Outcomes of the key pairs that a handle was offered, in words.
 type Told = Arc<Mutex<Vec<String>>>;
 
 /// Has a handle follow the files, until the returned task is aborted.
@@ -198,7 +199,8 @@ fn status_received() -> ResponseTemplate {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_call_shows_the_new_certificate_and_one_under_way_ends_with_the_old() {
     let scene = Scene::set(status_received()).await;
-    // The first answer takes its time: the certificate is replaced meanwhile. The others come at once.
+    // The first answer takes its time: the certificate is replaced meanwhile. The others come at
+    // once.
     Mock::given(wiremock::matchers::any())
         .respond_with(status_received().set_delay(Duration::from_secs(5)))
         .up_to_n_times(1)

@@ -1,5 +1,5 @@
-//! The consent manager and a bank that follows a script: one that changes its mind, gives less than it is asked for, keeps
-//! old consents, wants approvals confirmed. Over real mutual TLS.
+//! The consent manager and a bank that follows a script: one that changes its mind, gives less than
+//! it is asked for, keeps old consents, wants approvals confirmed. Over real mutual TLS.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -134,7 +134,7 @@ impl Scene {
             .await
     }
 
-    /// What was asked, in order: method and path.
+    /// Requests in order: method and path.
     async fn asked(&self) -> Vec<String> {
         let requests = self.script.received_requests().await.unwrap();
         let line =
@@ -159,7 +159,7 @@ fn no_accounts() -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(json!({ "accounts": [] }))
 }
 
-/// What is logged from `INFO` on, line by line: the message, and the field that has the reason.
+/// Log lines from `INFO` on: the message, and the field with the reason.
 fn story(log: &LogCapture) -> Vec<String> {
     let events = log.events().into_iter();
     let told = events.filter(|event| event.level <= Level::INFO);
@@ -389,7 +389,7 @@ async fn an_old_consent_that_still_stands_is_given_up_after_the_switch_and_not_b
     }
 }
 
-/// What a bank says of a consent that it does not know any more, with the standard's code and without.
+/// Responses of a bank for a consent that it no longer knows, with the standard's code and without.
 fn dead() -> Vec<(ResponseTemplate, EndReason)> {
     vec![
         (refusal(401, "CONSENT_EXPIRED"), EndReason::Expired),
@@ -654,7 +654,8 @@ async fn an_address_of_the_customer_that_is_not_known_is_not_made_up() {
         assert_eq!(others.count(), 0, "{:?}", request.headers);
     }
 
-    // A bank that insists on it is understood, and is not taken for one that gives shorter consents alone.
+    // A bank that insists on it is understood, and is not taken for one that gives shorter consents
+    // alone.
     let message =
         json!({ "category": "ERROR", "code": "FORMAT_ERROR", "text": "PSU-IP-Address is missing" });
     let insists = ResponseTemplate::new(400).set_body_json(json!({ "tppMessages": [message] }));

@@ -1,5 +1,5 @@
-//! The life of a connection at our own bank, as the SDK's consent manager leads it: renewed without one read that fails,
-//! and told apart where it ends.
+//! The life of a connection at our own bank, as the SDK's consent manager leads it: renewed without
+//! one read that fails, and told apart where it ends.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -91,14 +91,14 @@ impl App {
         self.manager.status(id).await.unwrap()
     }
 
-    /// What the bank says of a consent.
+    /// Status of a consent at the bank.
     async fn at_the_bank(&self, consent: &str) -> String {
         let path = format!("/v1/consents/{consent}/status");
         let answer = self.banks.a_at_b().get(&path, &[]).await.json();
         answer["consentStatus"].as_str().unwrap().to_owned()
     }
 
-    /// How many consents the bank has been asked for.
+    /// Number of requests for consents at the bank.
     async fn asked_for(&self) -> i64 {
         let path = self.banks.folder.path().join("bank-b.toml");
         let database = stores::of(&path).await;
@@ -387,7 +387,8 @@ async fn unattended_reads_are_counted_planned_and_never_too_many() {
     assert_eq!(app.read(&id, PRESENT).await.unwrap(), 3);
     assert_eq!(next().await, now() + TimeDelta::hours(12));
 
-    // The next day another program reads under the same consent: the bank has counted, and is believed.
+    // The next day another program reads under the same consent: the bank has counted, and is
+    // believed.
     app.banks.clock.advance(TimeDelta::hours(12));
     let tpp = app.banks.a_at_b();
     for _ in 0..2 {

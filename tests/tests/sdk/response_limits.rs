@@ -1,5 +1,6 @@
-//! The SDK against answers that are too much, without end, or not what they should be: a typed error for that bank, in
-//! bounded time and memory. What is merely broken or lying is in `response_validation.rs`.
+//! The SDK against answers that are too much, without end, or not what they should be: a typed
+//! error for that bank, in bounded time and memory. What is merely broken or lying is in
+//! `response_validation.rs`.
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ async fn accounts(bank: &Bank) -> Error {
     asked.await.expect("an end").unwrap_err()
 }
 
-/// What comes of an answer, by a handle with the limits that handles have.
+/// Result of a response, by a handle with the default limits.
 async fn fault_of(answer: impl Fn(&str) -> Raw + Send + Sync + 'static) -> (ErrorKind, RawBank) {
     let raw = RawBank::start(answer).await;
     let bank = raw.lone.builder().retries(Retries::default());
@@ -195,7 +196,7 @@ async fn a_bank_that_drips_is_given_up_in_time() {
     }
 }
 
-/// Where the first list of accounts, the balances or the transactions deviate, and what became of it.
+/// Deviations of the first list of accounts, the balances or the transactions, and the result.
 async fn place(script: Vec<Value>) -> (String, Outcome) {
     let asked = script.len();
     let scripted = ScriptedBank::start(script.into_iter().map(well)).await;

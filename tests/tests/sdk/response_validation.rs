@@ -126,7 +126,7 @@ async fn a_refusal_keeps_its_codes_known_and_unknown() {
     );
 }
 
-/// What a refusal comes to for a program: status and messages, how long to wait, and what follows from them.
+/// Refusal as a program sees it: status, messages, time to wait, and the properties that follow.
 async fn refused(status: u16, body: &Value, media_type: &str) -> impl PartialEq + Debug + use<> {
     let scene = Scene::set().await;
     let template = ResponseTemplate::new(status).insert_header("Retry-After", "7");
@@ -229,7 +229,8 @@ async fn an_error_page_in_html_is_a_status_without_a_reason() {
 
 #[tokio::test]
 async fn malformed_answers_are_told_with_the_path_and_without_the_content() {
-    // What is within one account is told beside the others (`deviations`); a list that is none is no answer.
+    // What is within one account is told beside the others (`deviations`); a list that is none is
+    // no answer.
     for (body, place) in [
         (json!({ "accounts": { "4711": {} } }), "accounts"),
         (json!({ "accounts": "4711" }), "accounts"),
@@ -676,7 +677,8 @@ async fn an_answer_that_lists_nothing_is_an_error_and_takes_nothing_from_the_cop
         assert_eq!(streamed.unwrap_err().kind, error.kind, "{body}");
     }
 
-    // A list that the bank gives as a file is read if it is JSON, and 204 says that there is nothing.
+    // A list that the bank gives as a file is read if it is JSON, and 204 says that there is
+    // nothing.
     lists(json_answer(download("/file.json"))).await;
     let (report, entries) = sync().await;
     assert!(report.is_complete(), "{report:?}");

@@ -1,4 +1,5 @@
-//! A million transactions, and bombs, in the memory of a page: the example `stream`, as a program of its own.
+//! A million transactions, and bombs, in the memory of a page: the example `stream`, as a program
+//! of its own.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -11,10 +12,11 @@ use tests::sdk::BANK_B;
 const PAGES: u64 = 1000;
 const ON_A_PAGE: u64 = 1000;
 
-/// What the program may take over what it had before the first page.
+/// Memory that the program may use beyond that before the first page.
 const MEMORY_MIB: u64 = 32;
 
-/// Page after page of made-up entries: every other one in dollars. It is an account in any currency.
+/// Page after page of made-up entries: every other one in dollars. It is an account in any
+/// currency.
 fn page(request: &str) -> Raw {
     let number: u64 = request.split_once("page=").map_or(0, |(_, rest)| {
         rest.split(' ').next().unwrap().parse().unwrap()
@@ -71,7 +73,7 @@ async fn run(bank: &RawBank) -> Output {
         .unwrap()
 }
 
-/// What it printed, with its memory taken apart.
+/// Its output, with the memory separate.
 fn told(output: &Output) -> (String, u64) {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     let (sums, memory) = text

@@ -1,5 +1,5 @@
-//! Paths from what a peer sends to an agreed anchor: what finding them costs, which certificates count, and what a
-//! refusal says (RFC 5280, section 6.1).
+//! Paths from what a peer sends to an agreed anchor: what finding them costs, which certificates
+//! count, and what a refusal says (RFC 5280, section 6.1).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,7 +71,8 @@ fn made_up_rsa(bits: i32) -> PKey<Public> {
     PKey::from_rsa(Rsa::from_public_components(modulus, exponent).unwrap()).unwrap()
 }
 
-/// What a stranger can send: a certificate of no organisation, and CAs of one name that all could have issued each other.
+/// Certificates that any peer can send: one of no organisation, and CAs of one name that could all
+/// have issued each other.
 fn bombs(anchor: &Ca) -> Vec<(&'static str, Vec<X509>)> {
     let stranger = name("Stranger");
     let (one, leaf_key) = (key(), key());
@@ -127,7 +128,8 @@ fn bombs(anchor: &Ca) -> Vec<(&'static str, Vec<X509>)> {
     ]
 }
 
-/// Three CAs that an agreed one has certified, and each other as well: no path is good, and not all are tried.
+/// Three CAs that an agreed one has certified, and each other as well: no path is good, and not all
+/// are tried.
 #[test]
 fn more_paths_than_are_tried_are_refused_for_that() {
     let root = Ca::root("Root");
@@ -167,7 +169,8 @@ fn what_a_stranger_sends_costs_at_most_ten_times_an_ordinary_chain() {
         let chain = ders(&chain.iter().collect::<Vec<_>>());
         let cost = cost(&chain, false);
         eprintln!("{what}: {cost:?}, where an ordinary chain takes {usual:?}");
-        // Sixteen certificates are read instead of two, and four signatures checked that do not match.
+        // Sixteen certificates are read instead of two, and four signatures checked that do not
+        // match.
         assert!(cost < usual * 10, "{what}: {cost:?} and {usual:?}");
     }
 }
@@ -239,7 +242,8 @@ async fn both_ends_take_ml_dsa() {
         let shown = key.identity(&party);
         let anchors = Anchors::new(vec![root]).unwrap();
 
-        // The bank believes the certificate: it misses a PSD2 statement in it, and says so over HTTP.
+        // The bank believes the certificate: it misses a PSD2 statement in it, and says so over
+        // HTTP.
         bank.running.trust().update(|snapshot| TrustSnapshot {
             anchors: Arc::new(anchors.clone()),
             unknown_status: UnknownStatus::SoftFail,
@@ -268,7 +272,8 @@ async fn both_ends_take_ml_dsa() {
     }
 }
 
-/// Of no use to the path, and none of them right: expired, weak, of another CA, with a critical extension.
+/// Of no use to the path, and none of them right: expired, weak, of another CA, with a critical
+/// extension.
 fn useless(issuing: &Ca) -> Vec<X509> {
     let other = Ca::root("Other");
     let past = (VALID.0, VALID.0 + 86_400);
@@ -388,8 +393,8 @@ fn purpose(content: &[u8]) -> Extension {
 const ANY_PURPOSE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
 const CODE_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 3];
 
-/// A name of the rule, what the issuing CA has besides, what the party has besides, and a part of the refusal; nothing,
-/// if it is let in.
+/// A name of the rule, what the issuing CA has besides, what the party has besides, and a part of
+/// the refusal; nothing, if it is let in.
 type Rule = (
     &'static str,
     Vec<Extension>,

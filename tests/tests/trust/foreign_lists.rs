@@ -1,5 +1,5 @@
-//! Revocation lists as other authorities write them: what is odd is read where its meaning is clear, and refused with a reason
-//! where it is not. No oddity makes a revoked certificate pass.
+//! Revocation lists as other authorities write them: what is odd is read where its meaning is
+//! clear, and refused with a reason where it is not. No oddity makes a revoked certificate pass.
 
 use std::fs;
 use std::sync::{Arc, LazyLock};
@@ -47,7 +47,7 @@ fn new() -> ForeignList {
     ForeignList::new(&PKI.ca1)
 }
 
-/// How a certificate stands by that list alone, or why the list is not used.
+/// Status of a certificate by that list alone, or the reason for which the list is refused.
 fn standing_of(link: &PathCertificate, list: Vec<u8>) -> Result<RevocationStatus, String> {
     let list = List::read(list, &issuers()).map_err(|error| error.to_string())?;
     let mut statuses = Statuses::default();
@@ -85,7 +85,8 @@ fn is_refused(list: &ForeignList, why: &str) {
     assert!(reason.contains(why), "{reason}");
 }
 
-/// Both ends that are shown such a list turn the certificate away; it is not taken for "not revoked".
+/// Both ends that are shown such a list turn the certificate away; it is not taken for "not
+/// revoked".
 #[tokio::test(flavor = "multi_thread")]
 async fn a_serial_number_with_zeros_in_front_is_out() {
     let banks = Banks::start().await;
@@ -155,7 +156,8 @@ fn serial_numbers_are_compared_as_numbers() {
         let padded = [vec![0; zeros], a.serial.clone()].concat();
         is_revoked(&a, &new().entry(&padded, &[]));
     }
-    // And where it is the certificate that has them, or a number that is negative, zero, or longer than 20 octets.
+    // And where it is the certificate that has them, or a number that is negative, zero, or longer
+    // than 20 octets.
     let long = [&[0x4A; 20][..], &[7]].concat();
     let longer = vec![0x4A; 300];
     for (in_certificate, in_list) in [

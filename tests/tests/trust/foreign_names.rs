@@ -1,4 +1,5 @@
-//! Certificates that name their holder as other authorities do: in other string types, with other identifiers, twice.
+//! Certificates that name their holder as other authorities do: in other string types, with other
+//! identifiers, twice.
 
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ fn leaf(identity: &Identity) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(identity.chain_pem.as_bytes()).unwrap()
 }
 
-/// What such a subject is read as, or why not.
+/// Subject as it is read, or the reason for which it is refused.
 fn read(pki: &Pki, subject: &[(&str, u8, &[u8])]) -> Result<Psd2Identity, String> {
     identify(&leaf(&named(pki, subject))).map_err(|error| error.to_string())
 }

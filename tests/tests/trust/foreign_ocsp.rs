@@ -47,7 +47,7 @@ impl<'a> ForeignAnswer<'a> {
         }
     }
 
-    /// What it says of a certificate of the issuing CA.
+    /// Its response for a certificate of the issuing CA.
     fn says(mut self, id: Vec<u8>, status: Vec<u8>, extensions: &[Vec<u8>]) -> Self {
         let next = element(0xA0, &time(self.now + TimeDelta::hours(1)));
         let mut single = vec![id, status, time(self.now), next];
@@ -133,7 +133,7 @@ fn unknown() -> Vec<u8> {
     element(0x82, &[])
 }
 
-/// What an answer says of Bank A's certificate, or why it is not used.
+/// Status of Bank A's certificate in a response, or the reason for which it is refused.
 fn said(answer: &ForeignAnswer<'_>) -> Result<CertStatus, String> {
     said_by(answer.der())
 }
@@ -256,7 +256,8 @@ fn an_answer_signed_with_sha_1_is_refused_by_that_name() {
     );
 }
 
-/// A responder's certificate counts where the CA has issued it for this, and nothing critical in it is unknown.
+/// A responder's certificate counts where the CA has issued it for this, and nothing critical in it
+/// is unknown.
 #[test]
 fn a_responders_certificate_is_judged_as_well() {
     use fixtures::pki::der::parts;

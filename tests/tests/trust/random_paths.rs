@@ -1,5 +1,5 @@
-//! Certificate paths that are made up at random, by our judgement and by those of rustls-webpki and OpenSSL: what both of
-//! them refuse is not let in here.
+//! Certificate paths that are made up at random, by our judgement and by those of rustls-webpki and
+//! OpenSSL: what both of them refuse is not let in here.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -27,7 +27,8 @@ static KEYS: LazyLock<Vec<PKey<Private>>> = LazyLock::new(|| (0..6).map(|_| key(
 /// What a certificate has; 0 is right, and what else there is, is in [`Made::extensions`].
 #[derive(Debug, Clone, Default)]
 struct Made {
-    /// Of its subject, its key, the issuer that it names, and the key that signs: what to add to the right number.
+    /// Of its subject, its key, the issuer that it names, and the key that signs: what to add to
+    /// the right number.
     off: [usize; 4],
     parts: [u8; 8],
 }
@@ -71,7 +72,7 @@ fn alternative(names: &[(u8, &[u8])]) -> Extension {
     ("2.5.29.17", false, der(0x30, &each))
 }
 
-/// How many ways there are to change an element.
+/// Number of ways to change an element.
 const CHANGES: u8 = 9;
 
 /// A certificate with that content, signed by the key.
@@ -331,7 +332,7 @@ fn by_openssl(root: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> Result
         .unwrap_or_else(|error| Err(error.to_string()))
 }
 
-/// What we let in, and both others refuse, and why.
+/// Chains that we accept and both others refuse, with their reasons.
 fn objection(root: &CertificateDer<'static>, chain: &[CertificateDer<'static>]) -> Option<String> {
     // The others are asked about that path alone: they look for none where names are twice.
     let path = by_us(root, chain).ok()?;
@@ -346,8 +347,8 @@ proptest! {
     #[test]
     fn what_others_refuse_is_refused(mut all in prop::collection::vec(made(), 2..6)) {
         if all.iter().any(Made::has_anothers_name) {
-            // OpenSSL takes one that names itself as its issuer for a root, and rustls-webpki knows neither these
-            // constraints nor these policies.
+            // OpenSSL takes one that names itself as its issuer for a root, and rustls-webpki knows
+            // neither these constraints nor these policies.
             for one in &mut all {
                 one.parts[4..6].fill(0);
             }
@@ -362,8 +363,8 @@ proptest! {
     }
 }
 
-/// Each element of a certificate twice, left out, in another form, or with something before or after its content, signed
-/// anew.
+/// Each element of a certificate twice, left out, in another form, or with something before or
+/// after its content, signed anew.
 #[test]
 fn a_changed_element_is_let_in_by_others_as_well() {
     let right = Made::default();

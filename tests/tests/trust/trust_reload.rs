@@ -30,7 +30,7 @@ use tests::wait::wait_for;
 use wiremock::matchers::path as at;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-/// What is put in a file's place, and what is said of it.
+/// New content of a file, and the expected report.
 struct Replacement {
     file: PathBuf,
     content: Vec<u8>,
@@ -54,7 +54,8 @@ fn without_the_issuing_ca(identity: &Identity) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Bank B once more, with those lists alone: only the test changes anything, and no responder is queried.
+/// Bank B once more, with those lists alone: only the test changes anything, and no responder is
+/// queried.
 async fn bank_b(banks: &Banks, lists: &[String; 2]) -> Config {
     let folder = banks.folder.path();
     let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
@@ -270,7 +271,7 @@ fn list(content: Vec<u8>) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_bytes(content)
 }
 
-/// Where an unknown status lets in, a list that is dropped is a certificate that is not revoked.
+/// With soft-fail, a dropped list is a certificate that counts as not revoked.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_list_of_a_file_counts() {
     let banks = Banks::start().await;

@@ -1,5 +1,5 @@
-//! Our document of the interface before tools of others: a validator, and generators whose clients read accounts over mutual
-//! TLS.
+//! Our document of the interface before tools of others: a validator, and generators whose clients
+//! read accounts over mutual TLS.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,8 @@ fn printed(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A bank, a consent that opens all of a customer's accounts, and a folder with the bank's document.
+/// A bank, a consent that opens all of a customer's accounts, and a folder with the bank's
+/// document.
 struct Scene {
     banks: Banks,
     consent: String,
@@ -52,7 +53,7 @@ impl Scene {
         path
     }
 
-    /// What a client is told: address, authority, certificate, key and consent.
+    /// Input of a client: address, authority, certificate, key and consent.
     fn told(&self, client: &mut Command) {
         let pki = self.banks.folder.path().join("pki");
         let files = ["ca1/root.pem", "bank-a/qwac.pem", "bank-a/qwac.key"];
@@ -63,8 +64,8 @@ impl Scene {
             .arg(&self.consent);
     }
 
-    /// What a client has to print: the accounts with their balances, the booked entries of the first since a year ago, and
-    /// why a consent that does not exist opens nothing.
+    /// What a client has to print: the accounts with their balances, the booked entries of the
+    /// first since a year ago, and why a consent that does not exist opens nothing.
     async fn expected(&self) -> Value {
         let tpp = self.banks.a_at_b();
         let read = async |path: &str| tpp.read(path, &self.consent).await.json();

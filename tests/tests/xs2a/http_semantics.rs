@@ -1,4 +1,5 @@
-//! Methods and hosts on all listeners, as RFC 9110 and RFC 9112 have them: `HEAD`, `OPTIONS`, `Allow`, `Host`, `:authority`.
+//! Methods and hosts on all listeners, as RFC 9110 and RFC 9112 have them: `HEAD`, `OPTIONS`,
+//! `Allow`, `Host`, `:authority`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -114,7 +115,7 @@ async fn ids_that_no_database_can_hold_are_refused() {
     assert_eq!(page.status, 404);
 }
 
-/// What is no host, or not one.
+/// Invalid hosts.
 const NO_HOSTS: [&str; 5] = [
     "Host: localhost/x\r\n",
     "Host: a@localhost\r\n",

@@ -1,4 +1,5 @@
-//! The wire contract: the Berlin Group's own document as the judge, and our own document of the interface.
+//! The wire contract: the Berlin Group's own document as the judge, and our own document of the
+//! interface.
 
 use chrono::Months;
 use fixtures::sandbox::CUSTOMER;
@@ -212,7 +213,7 @@ async fn answers_about_authorisations_are_valid_after_the_standard() {
     valid("Error429_NG_AIS", &answer, 429);
 }
 
-/// Where the standard's examples break its own schema, and what is broken.
+/// Examples of the standard that violate its own schema, and the violated rule.
 const ERRATA: [(&str, &str); 4] = [
     (
         "consentsInformationResponseExample",
@@ -232,7 +233,8 @@ const ERRATA: [(&str, &str); 4] = [
     ),
 ];
 
-/// What is wrong with an example: it is read into our type, written again, and must be the same and valid.
+/// What is wrong with an example: it is read into our type, written again, and must be the same and
+/// valid.
 fn round_trip<T: DeserializeOwned + Serialize>(
     reference: &Value,
     name: &str,
@@ -267,8 +269,9 @@ fn round_trip<T: DeserializeOwned + Serialize>(
     wrong
 }
 
-/// What is wrong with an example of a request: `recurringIndicator` is a text and `combinedServiceIndicator` is missing in
-/// all of them, against the schema, and refused. Put right, it is read.
+/// What is wrong with an example of a request: `recurringIndicator` is a text and
+/// `combinedServiceIndicator` is missing in all of them, against the schema, and refused. Put
+/// right, it is read.
 fn request_example(reference: &Value, name: &str) -> Vec<String> {
     let schema = "/components/schemas/consents";
     let mut example = reference["components"]["examples"][name]["value"].clone();
@@ -502,7 +505,8 @@ fn authorisation_examples(reference: &Value) -> Vec<(&'static str, Vec<String>)>
     examples
 }
 
-/// The example nests the transaction once, the schema twice: we read both, and write what the schema says.
+/// The example nests the transaction once, the schema twice: we read both, and write what the
+/// schema says.
 fn details_example(reference: &Value) -> Vec<String> {
     let example = &reference["components"]["examples"]["transactionDetailsExample"]["value"];
     let parsed: TransactionResponse = serde_json::from_value(example.clone()).unwrap();

@@ -32,7 +32,7 @@ pub enum AnchorError {
     /// A certificate cannot be read.
     #[error("certificate {number} cannot be read: {reason}")]
     Unreadable {
-        /// Which one, from 1.
+        /// Number of the certificate, from 1.
         number: usize,
         /// The parser's message.
         reason: String,
@@ -40,7 +40,7 @@ pub enum AnchorError {
     /// A certificate is not that of a certification authority.
     #[error("certificate {number} is not a certification authority: {subject}")]
     NotAnAuthority {
-        /// Which one, from 1.
+        /// Number of the certificate, from 1.
         number: usize,
         /// Its subject.
         subject: String,
