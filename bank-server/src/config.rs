@@ -189,10 +189,10 @@ pub struct RevocationConfig {
     /// Time between two fetches of a CRL, or two OCSP requests for a certificate. Earlier if the
     /// CRL or the response expires earlier.
     #[schema(minimum = 1, maximum = 86_400)]
-    pub refresh_seconds: u64,
+    pub refresh_interval_seconds: u64,
     /// Timeout for fetching a CRL.
     #[schema(minimum = 1, maximum = 86_400)]
-    pub fetch_seconds: u64,
+    pub fetch_timeout_seconds: u64,
     /// Whether CRL and OCSP URLs may lead to loopback and link-local addresses.
     pub allow_local_addresses: bool,
 }
@@ -203,8 +203,8 @@ impl Default for RevocationConfig {
             lists: Vec::new(),
             unknown_status: UnknownStatus::default(),
             ocsp: OcspConfig::default(),
-            refresh_seconds: 300,
-            fetch_seconds: 30,
+            refresh_interval_seconds: 300,
+            fetch_timeout_seconds: 30,
             allow_local_addresses: false,
         }
     }
@@ -255,55 +255,55 @@ pub struct RegisterConfig {
 pub struct LimitsConfig {
     /// Maximum size of a request body.
     #[schema(minimum = 1, maximum = 1_073_741_824)]
-    pub body_bytes: usize,
+    pub max_body_bytes: usize,
     /// Maximum size of all header fields of a request together.
     // The HTTP library takes no larger head.
     #[schema(minimum = 1, maximum = 131_072)]
-    pub header_bytes: usize,
+    pub max_header_bytes: usize,
     /// Transactions on a page if the TPP does not send `pageSize`.
     #[schema(minimum = 1, maximum = 10_000)]
     pub page_size: usize,
     /// Maximum `pageSize` that a TPP can ask for.
     #[schema(minimum = 1, maximum = 10_000)]
-    pub largest_page_size: usize,
+    pub max_page_size: usize,
     /// Timeout for a TLS handshake.
     #[schema(minimum = 1, maximum = 86_400)]
-    pub handshake_seconds: u64,
+    pub handshake_timeout_seconds: u64,
     /// Time after which a connection without a request is closed.
     #[schema(minimum = 1, maximum = 86_400)]
-    pub idle_seconds: u64,
+    pub idle_timeout_seconds: u64,
     /// Timeout for receiving a request and sending its response.
     #[schema(minimum = 1, maximum = 86_400)]
-    pub request_seconds: u64,
+    pub request_timeout_seconds: u64,
     /// Maximum time of the first phase of a shutdown: requests are still answered, and peers are
     /// told to connect to another replica. It ends earlier once no connection is left; 0 skips it.
     #[schema(minimum = 0, maximum = 86_400)]
-    pub drain_seconds: u64,
+    pub drain_timeout_seconds: u64,
     /// Time for open requests after the drain.
     #[schema(minimum = 1, maximum = 86_400)]
-    pub shutdown_seconds: u64,
+    pub shutdown_timeout_seconds: u64,
     /// Maximum connections of one organisation.
     #[schema(minimum = 1, maximum = 1_000_000)]
-    pub connections_per_organisation: usize,
+    pub max_connections_per_organisation: usize,
     /// Maximum concurrent requests of one organisation, over all its connections.
     #[schema(minimum = 1, maximum = 1_000_000)]
-    pub requests_per_organisation: usize,
+    pub max_requests_per_organisation: usize,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
-            body_bytes: 1024 * 1024,
-            header_bytes: 32 * 1024,
+            max_body_bytes: 1024 * 1024,
+            max_header_bytes: 32 * 1024,
             page_size: 100,
-            largest_page_size: 500,
-            handshake_seconds: 5,
-            idle_seconds: 60,
-            request_seconds: 30,
-            drain_seconds: 5,
-            shutdown_seconds: 30,
-            connections_per_organisation: 100,
-            requests_per_organisation: 100,
+            max_page_size: 500,
+            handshake_timeout_seconds: 5,
+            idle_timeout_seconds: 60,
+            request_timeout_seconds: 30,
+            drain_timeout_seconds: 5,
+            shutdown_timeout_seconds: 30,
+            max_connections_per_organisation: 100,
+            max_requests_per_organisation: 100,
         }
     }
 }
@@ -311,12 +311,12 @@ impl Default for LimitsConfig {
 impl LimitsConfig {
     /// Timeout for receiving a request and sending its response.
     pub(crate) fn request_timeout(&self) -> Duration {
-        Duration::from_secs(self.request_seconds)
+        Duration::from_secs(self.request_timeout_seconds)
     }
 
     /// Time after which a connection without a request is closed.
     pub(crate) fn idle_timeout(&self) -> Duration {
-        Duration::from_secs(self.idle_seconds)
+        Duration::from_secs(self.idle_timeout_seconds)
     }
 }
 
@@ -414,10 +414,10 @@ impl Config {
     pub fn faults(&self) -> Vec<ConfigError> {
         let limits = &self.limits;
         let mut faults = schema::range_faults(self);
-        if limits.page_size > limits.largest_page_size {
+        if limits.page_size > limits.max_page_size {
             faults.push(ConfigError::new(
                 "limits.page_size",
-                "must not be greater than limits.largest_page_size",
+                "must not be greater than limits.max_page_size",
             ));
         }
         if self.revocation.lists.is_empty()
@@ -548,15 +548,15 @@ mod tests {
             config.faults().into_iter().map(|fault| fault.key).collect()
         };
         assert!(faults("").is_empty());
-        assert_eq!(faults("idle_seconds = 0"), ["limits.idle_seconds"]);
         assert_eq!(
-            faults("idle_seconds = 9223372036854775807"),
-            ["limits.idle_seconds"]
+            faults("idle_timeout_seconds = 0"),
+            ["limits.idle_timeout_seconds"]
         );
         assert_eq!(
-            faults("largest_page_size = 10001"),
-            ["limits.largest_page_size"]
+            faults("idle_timeout_seconds = 9223372036854775807"),
+            ["limits.idle_timeout_seconds"]
         );
+        assert_eq!(faults("max_page_size = 10001"), ["limits.max_page_size"]);
         assert_eq!(faults("page_size = 501"), ["limits.page_size"]);
         assert!(
             toml::from_str::<Config>(&text("idle = 1")).is_err(),

@@ -58,7 +58,7 @@ impl GatewayListener {
             gateways: vec![pinned],
             header: form,
             header_name: None,
-            connections: 1000,
+            max_connections: 1000,
         });
         change(&mut config);
         let world = fs::read(folder.join("world/bank-b.jsonl")).unwrap();

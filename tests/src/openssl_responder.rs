@@ -78,7 +78,7 @@ impl World {
         let revocation = format!(
             r#"
             lists = ["pki/ca1/root.crl"]
-            refresh_seconds = 1
+            refresh_interval_seconds = 1
             allow_local_addresses = true
             unknown_status = "{unknown_status}"
             ocsp = {{ peers = true, response_timeout_seconds = {response_timeout_seconds}{ocsp} }}
@@ -87,7 +87,7 @@ impl World {
         let store = format!("{{ path = \"bank-{number}.db\" }}");
         let text = bank_toml("Bank B", &store, &revocation);
         // The wait for the responder is a part of the handshake.
-        let limits = "[limits]\nhandshake_seconds = 30\n";
+        let limits = "[limits]\nhandshake_timeout_seconds = 30\n";
         fs::write(&file, text + limits).unwrap();
         let config = Config::read(&file).unwrap();
         let witness = Arc::new(Witness::default());

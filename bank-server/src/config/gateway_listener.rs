@@ -30,9 +30,9 @@ pub struct GatewayListenerConfig {
     #[schema(example = "X-Client-Certificate")]
     pub header_name: Option<String>,
     /// Maximum connections of one gateway.
-    #[serde(default = "connections")]
+    #[serde(default = "max_connections")]
     #[schema(minimum = 1, maximum = 1_000_000)]
-    pub connections: usize,
+    pub max_connections: usize,
 }
 
 /// Format in which a gateway forwards the certificate of its peer.
@@ -48,7 +48,7 @@ pub enum HeaderForm {
     EnvoyXfcc,
 }
 
-fn connections() -> usize {
+fn max_connections() -> usize {
     1000
 }
 

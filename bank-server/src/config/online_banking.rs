@@ -33,15 +33,15 @@ pub struct OnlineBankingConfig {
     /// article 4(3)(d): at most 5).
     #[serde(default = "idle")]
     #[schema(minimum = 1, maximum = 5)]
-    pub idle_minutes: u32,
+    pub idle_timeout_minutes: u32,
     /// Time after which a session ends in any case.
     #[serde(default = "session")]
     #[schema(minimum = 1, maximum = 1_440)]
-    pub session_minutes: u32,
+    pub max_session_minutes: u32,
     /// Maximum connections of all browsers together.
-    #[serde(default = "connections")]
+    #[serde(default = "max_connections")]
     #[schema(minimum = 1, maximum = 1_000_000)]
-    pub connections: usize,
+    pub max_connections: usize,
     /// IP addresses of proxies whose `X-Forwarded-For` is used. From any other address the header
     /// is ignored.
     #[serde(default)]
@@ -60,7 +60,7 @@ fn session() -> u32 {
     8 * 60
 }
 
-fn connections() -> usize {
+fn max_connections() -> usize {
     1000
 }
 
@@ -222,7 +222,7 @@ mod tests {
             places(&format!("{public}certificate = \"c\"")),
             ["online_banking.certificate"]
         );
-        assert_eq!(config(local).idle_minutes, 5);
+        assert_eq!(config(local).idle_timeout_minutes, 5);
     }
 
     #[test]

@@ -376,7 +376,7 @@ mod tests {
     fn the_examples_together_are_a_configuration() {
         let schemas = Schemas::of::<Config>();
         for left_out in [
-            vec!["url", "connections", "statement_seconds"],
+            vec!["url", "max_connections", "statement_timeout_seconds"],
             vec!["path"],
         ] {
             let mut config = schemas.minimum(&schemas.root);

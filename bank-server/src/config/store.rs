@@ -40,13 +40,13 @@ pub(super) struct StoreSection {
     #[serde(serialize_with = "super::schema::nothing")]
     #[schema(value_type = Option<String>, example = "bank.key")]
     key: Option<PathBuf>,
-    /// PostgreSQL only: connections of one replica.
+    /// PostgreSQL only: maximum connections of one replica, without those for counting: a quarter more, and one.
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000,
         default = json!(Server::CONNECTIONS))]
-    connections: Option<NonZeroU32>,
+    max_connections: Option<NonZeroU32>,
     /// PostgreSQL only: timeout for a statement.
     #[schema(minimum = 1, maximum = 3_600, default = json!(Server::STATEMENT.as_secs()))]
-    statement_seconds: Option<u32>,
+    statement_timeout_seconds: Option<u32>,
 }
 
 impl TryFrom<StoreSection> for StoreConfig {
@@ -59,8 +59,11 @@ impl TryFrom<StoreSection> for StoreConfig {
         match (written.path, written.url) {
             (Some(path), None) => {
                 let of_servers = [
-                    ("connections", written.connections.is_some()),
-                    ("statement_seconds", written.statement_seconds.is_some()),
+                    ("max_connections", written.max_connections.is_some()),
+                    (
+                        "statement_timeout_seconds",
+                        written.statement_timeout_seconds.is_some(),
+                    ),
                 ];
                 if let Some((key, _)) = of_servers.iter().find(|(_, is_there)| *is_there) {
                     return Err(format!("store.{key} is for a PostgreSQL server alone"));
@@ -72,10 +75,10 @@ impl TryFrom<StoreSection> for StoreConfig {
             (None, Some(url)) => {
                 let mut server =
                     Server::new(&url).map_err(|error| format!("store.url: {error}"))?;
-                if let Some(connections) = written.connections {
+                if let Some(connections) = written.max_connections {
                     server.connections = connections;
                 }
-                if let Some(seconds) = written.statement_seconds {
+                if let Some(seconds) = written.statement_timeout_seconds {
                     server.statement = Duration::from_secs(seconds.into());
                 }
                 let location = DatabaseLocation::Server(server);
@@ -122,7 +125,10 @@ mod tests {
             panic!("no server");
         };
         assert_eq!(server.connections, Server::CONNECTIONS);
-        let more = read(&format!("{url}connections = 40\nstatement_seconds = 2")).unwrap();
+        let more = read(&format!(
+            "{url}max_connections = 40\nstatement_timeout_seconds = 2"
+        ))
+        .unwrap();
         let DatabaseLocation::Server(server) = more.location else {
             panic!("no server");
         };
@@ -138,20 +144,20 @@ mod tests {
             (format!("{url}path = 'x'"), "give a path"),
             (url.to_owned(), "store.key"),
             (
-                format!("{url}key = 'k'\nconnections = 1001"),
-                "store.connections",
+                format!("{url}key = 'k'\nmax_connections = 1001"),
+                "store.max_connections",
             ),
             (
-                format!("{url}key = 'k'\nstatement_seconds = 0"),
-                "store.statement_seconds",
+                format!("{url}key = 'k'\nstatement_timeout_seconds = 0"),
+                "store.statement_timeout_seconds",
             ),
             (
-                "path = 'x'\nconnections = 4".to_owned(),
-                "store.connections",
+                "path = 'x'\nmax_connections = 4".to_owned(),
+                "store.max_connections",
             ),
             (
-                "path = 'x'\nstatement_seconds = 4".to_owned(),
-                "store.statement_seconds",
+                "path = 'x'\nstatement_timeout_seconds = 4".to_owned(),
+                "store.statement_timeout_seconds",
             ),
             (
                 "url = 'postgres://bank:hunter2@db.example/bank'\nkey = 'k'".to_owned(),

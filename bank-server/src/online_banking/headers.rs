@@ -143,7 +143,7 @@ async fn visit(
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum();
-    if size > state.limits.header_bytes {
+    if size > state.limits.max_header_bytes {
         return Err(Problem::headers_too_large());
     }
     if has_zero_byte(request.uri()) {

@@ -234,8 +234,9 @@ impl BankServer {
             .map(|gateway_listener| bind(None, "gateway_listener.listen", gateway_listener.listen))
             .transpose()?
             .unzip();
-        let gateway_mtls = gateway_listener
-            .map(|gateway_listener| Arc::new(listener.for_gateways(gateway_listener.connections)));
+        let gateway_mtls = gateway_listener.map(|gateway_listener| {
+            Arc::new(listener.for_gateways(gateway_listener.max_connections))
+        });
         let mut listeners = vec![("xs2a", xs2a_socket, listener)];
         listeners.extend(
             gateway_socket
@@ -252,7 +253,7 @@ impl BankServer {
         let origin = pages.as_ref().map(|pages| pages.origin.clone());
         let online_banking_address = pages.as_ref().map(|pages| pages.address);
         let of_pages = config.online_banking.as_ref();
-        let budget = connection_budget(of_pages.map_or(0, |pages| pages.connections));
+        let budget = connection_budget(of_pages.map_or(0, |pages| pages.max_connections));
         let sockets = Sockets {
             listeners,
             peers: Arc::new(Semaphore::new(budget.peers)),
@@ -315,7 +316,7 @@ impl BankServer {
             reload_requested,
             database: app_context.database,
             listeners: open_listeners,
-            drain: Duration::from_secs(config.limits.drain_seconds),
+            drain: Duration::from_secs(config.limits.drain_timeout_seconds),
             probes,
             running,
         })

@@ -116,7 +116,7 @@ impl RunningBank {
     }
 
     /// Shuts down gracefully: asks peers to connect elsewhere and waits until they have left, up to
-    /// `limits.drain_seconds`; then stops listening, lets open requests end, and closes the
+    /// `limits.drain_timeout_seconds`; then stops listening, lets open requests end, and closes the
     /// database. If a load balancer probes `/health/ready`, waits for the whole time: requests
     /// arrive until its next probe.
     pub async fn stop(self) {

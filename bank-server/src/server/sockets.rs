@@ -81,8 +81,8 @@ pub(super) fn open_pages(
         origin: pages.origin_at(address),
         listener,
         session_lifetime: SessionLifetime {
-            idle: TimeDelta::minutes(pages.idle_minutes.into()),
-            whole: TimeDelta::minutes(pages.session_minutes.into()),
+            idle: TimeDelta::minutes(pages.idle_timeout_minutes.into()),
+            whole: TimeDelta::minutes(pages.max_session_minutes.into()),
         },
         proxies: TrustedProxies::new(&pages.trusted_proxies),
     })
@@ -96,9 +96,13 @@ pub(super) fn listener(
     let seconds = Duration::from_secs;
     let limits = &config.limits;
     let timeouts = BrowserTimeouts {
-        handshake: seconds(limits.handshake_seconds),
-        request: seconds(limits.request_seconds),
-        idle: seconds(limits.idle_seconds),
+        handshake: seconds(limits.handshake_timeout_seconds),
+        request: seconds(limits.request_timeout_seconds),
+        idle: seconds(limits.idle_timeout_seconds),
     };
-    BrowserListener::open(pages, connection_budget(pages.connections).pages, timeouts)
+    BrowserListener::open(
+        pages,
+        connection_budget(pages.max_connections).pages,
+        timeouts,
+    )
 }

@@ -19,12 +19,16 @@ const LARGEST_BODIES: usize = 8;
 
 pub(super) fn connection_limits(limits: &LimitsConfig) -> ConnectionLimits {
     ConnectionLimits {
-        handshake: Duration::from_secs(limits.handshake_seconds),
-        idle: Duration::from_secs(limits.idle_seconds),
-        answer: Duration::from_secs(limits.request_seconds.saturating_add(limits.idle_seconds)),
-        per_peer: limits.connections_per_organisation,
-        requests_per_peer: limits.requests_per_organisation,
-        body_bytes_per_peer: limits.body_bytes.saturating_mul(LARGEST_BODIES),
+        handshake: Duration::from_secs(limits.handshake_timeout_seconds),
+        idle: Duration::from_secs(limits.idle_timeout_seconds),
+        answer: Duration::from_secs(
+            limits
+                .request_timeout_seconds
+                .saturating_add(limits.idle_timeout_seconds),
+        ),
+        per_peer: limits.max_connections_per_organisation,
+        requests_per_peer: limits.max_requests_per_organisation,
+        body_bytes_per_peer: limits.max_body_bytes.saturating_mul(LARGEST_BODIES),
     }
 }
 
@@ -74,10 +78,10 @@ pub(super) fn sources(config: &Config) -> Sources {
             timeout: Duration::from_secs(revocation.ocsp.response_timeout_seconds),
         },
         fetch: FetchLimits {
-            time: Duration::from_secs(revocation.fetch_seconds),
+            time: Duration::from_secs(revocation.fetch_timeout_seconds),
             allow_local: revocation.allow_local_addresses,
         },
-        refresh: Duration::from_secs(revocation.refresh_seconds),
+        refresh: Duration::from_secs(revocation.refresh_interval_seconds),
     }
 }
 

@@ -109,7 +109,7 @@ pub(super) async fn run(
     let limits = config.limits.clone();
     let workers = config.xs2a.workers;
     let app_runtime = Handle::current();
-    let first_fetch = Duration::from_secs(config.revocation.fetch_seconds);
+    let first_fetch = Duration::from_secs(config.revocation.fetch_timeout_seconds);
     let (started, handle) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("bank-server".to_owned())
@@ -137,7 +137,7 @@ pub(super) async fn run(
                 wait_for_first_fetches(ready, first_fetch).await;
                 let mut builder = actix_server::Server::build()
                     .disable_signals()
-                    .shutdown_timeout(limits.shutdown_seconds);
+                    .shutdown_timeout(limits.shutdown_timeout_seconds);
                 if let Some(workers) = workers {
                     builder = builder.workers(workers.get());
                 }
@@ -250,7 +250,7 @@ fn xs2a_service(
     let shutdown = notified(shutdown);
     // Twice the limit: a smaller excess receives an error response with a body, over either version
     // of HTTP.
-    let max_header_bytes = limits.header_bytes.saturating_mul(2);
+    let max_header_bytes = limits.max_header_bytes.saturating_mul(2);
     let max_header_bytes = u32::try_from(max_header_bytes).unwrap_or(u32::MAX);
     fn_factory(move || {
         let (listener, connection_limit, xs2a) = (

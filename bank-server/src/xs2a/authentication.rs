@@ -212,8 +212,8 @@ fn check_size(request: &ServiceRequest, state: &Xs2a) -> Result<()> {
         .sum();
     let target = request.uri().path_and_query();
     let size = fields + target.map_or(0, |target| target.as_str().len());
-    if size > state.limits.header_bytes {
-        return Err(ApiError::headers_too_large(state.limits.header_bytes));
+    if size > state.limits.max_header_bytes {
+        return Err(ApiError::headers_too_large(state.limits.max_header_bytes));
     }
     Ok(())
 }

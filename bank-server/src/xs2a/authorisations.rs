@@ -267,7 +267,7 @@ async fn body_of(
     if is_empty {
         return Ok(Vec::new());
     }
-    let body = receive(request, payload, context, state.limits.body_bytes).await?;
+    let body = receive(request, payload, context, state.limits.max_body_bytes).await?;
     Ok(body.to_vec())
 }
 

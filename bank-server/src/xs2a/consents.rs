@@ -57,7 +57,7 @@ pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse> {
-    let body = receive(&request, payload, &context, state.limits.body_bytes).await?;
+    let body = receive(&request, payload, &context, state.limits.max_body_bytes).await?;
     psu_ip_address(&request)?
         .ok_or_else(|| ApiError::format("PSU-IP-Address", "the header is required"))?;
     let headers = AuthorisationHeaders::of(&request, &context, &state.approving)?;

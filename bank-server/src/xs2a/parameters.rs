@@ -86,12 +86,10 @@ impl Parameters {
         };
         let limit = match self.get("pageSize").map(str::parse::<usize>) {
             None => limits.page_size,
-            Some(Ok(size)) if (1..=limits.largest_page_size).contains(&size) => size,
+            Some(Ok(size)) if (1..=limits.max_page_size).contains(&size) => size,
             Some(_) => {
-                let expected = format!(
-                    "expected a whole number from 1 to {}",
-                    limits.largest_page_size
-                );
+                let expected =
+                    format!("expected a whole number from 1 to {}", limits.max_page_size);
                 return Err(ApiError::format("pageSize", expected));
             }
         };

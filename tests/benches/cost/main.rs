@@ -190,7 +190,7 @@ impl Scene {
         place: &DatabaseLocation,
         change: impl Fn(String) -> String,
     ) -> PathBuf {
-        let more = "limits = { idle_seconds = 3600, connections_per_organisation = 20000, requests_per_organisation = 1000 }";
+        let more = "limits = { idle_timeout_seconds = 3600, max_connections_per_organisation = 20000, max_requests_per_organisation = 1000 }";
         let text = fs::read_to_string(self.path("bank.toml")).unwrap();
         let lines = text.lines().map(|line| match line.trim() {
             line if line.starts_with("store = ") => format!("store = {store}"),

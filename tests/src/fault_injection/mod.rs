@@ -156,7 +156,7 @@ impl Trouble {
     fn configure(&self, number: usize) -> PathBuf {
         let url = format!(
             "url = \"postgres://bank@{}/postgres?sslmode=disable&options=-csearch_path%3D{}\"\n\
-             connections = 4\nstatement_seconds = 1",
+             max_connections = 4\nstatement_timeout_seconds = 1",
             self.wire.address, self.schema
         );
         let bank = self.banks.folder.path().join("bank-b.toml");

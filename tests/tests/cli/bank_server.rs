@@ -243,7 +243,7 @@ fn check_goes_on_after_a_fault_and_says_what_it_left_out() {
         .replace("certificate = ", "certificat = ")
         .replace("pki/ca1/root.crl", "https://ca1.example/root.crl")
         .replace("pki/ca1/issuing.pem", "pki/ca9/issuing.pem")
-        + "[limits]\npage_size = \"many\"\nidle_seconds = 0\n";
+        + "[limits]\npage_size = \"many\"\nidle_timeout_seconds = 0\n";
     fs::write(&file, wrong).unwrap();
     let said = said_of(folder.path()).unwrap();
     for wanted in [
@@ -255,7 +255,7 @@ fn check_goes_on_after_a_fault_and_says_what_it_left_out() {
         "line 11, xs2a.intermediates[0]: ",
         "line 13, revocation.lists[0]: https://",
         "line 17, limits.page_size: ",
-        "line 18, limits.idle_seconds: ",
+        "line 18, limits.idle_timeout_seconds: ",
         left_out,
     ] {
         assert!(said.contains(wanted), "{wanted}: {said}");

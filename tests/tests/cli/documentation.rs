@@ -101,7 +101,7 @@ fn the_listener_for_gateways_is_configured_as_documented() {
         gateway_listener.gateways,
         [folder.path().join("gateways.pem")]
     );
-    assert_eq!(gateway_listener.connections, 1000);
+    assert_eq!(gateway_listener.max_connections, 1000);
 }
 
 #[test]

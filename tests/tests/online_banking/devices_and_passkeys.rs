@@ -212,8 +212,8 @@ async fn a_request_that_drips_is_answered_and_cut() {
     let banks = Banks::start().await;
     let bank = banks
         .limited_bank_b(|limits| {
-            limits.request_seconds = 1;
-            limits.idle_seconds = 600;
+            limits.request_timeout_seconds = 1;
+            limits.idle_timeout_seconds = 600;
         })
         .await;
     let origin = bank.online_banking_origin().unwrap().text();

@@ -680,9 +680,9 @@ async fn over_tls_cookies_belong_to_the_host_and_plain_http_is_not_spoken() {
         origin: "https://localhost:0".parse().unwrap(),
         certificate: Some(key.join("qwac.pem")),
         private_key: Some(key.join("qwac.key")),
-        idle_minutes: 5,
-        session_minutes: 480,
-        connections: 100,
+        idle_timeout_minutes: 5,
+        max_session_minutes: 480,
+        max_connections: 100,
         trusted_proxies: Vec::new(),
         sandbox: false,
     };

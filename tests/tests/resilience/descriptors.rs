@@ -24,7 +24,7 @@ async fn the_operators_listener_answers_when_all_others_are_taken() {
     let configuration = folder.path().join("bank.toml");
     // They are held for longer than the operator waits.
     let mut text = fs::read_to_string(&configuration).unwrap();
-    text += "[limits]\nhandshake_seconds = 60\n";
+    text += "[limits]\nhandshake_timeout_seconds = 60\n";
     fs::write(&configuration, text).unwrap();
     let bank = Process::started_by(command, &configuration, &pki.bank_a.qwac).await;
     // Nothing is said on them; each waits for a handshake.

@@ -74,8 +74,11 @@ async fn idle_connections_of_browsers_do_not_hold_up_the_end() {
     let banks = Banks::start().await;
     let replica = banks.replica_of_b(|config| {
         let limits = &mut config.limits;
-        (limits.drain_seconds, limits.shutdown_seconds) = (0, DAY);
-        (limits.idle_seconds, limits.request_seconds) = (DAY, DAY);
+        (
+            limits.drain_timeout_seconds,
+            limits.shutdown_timeout_seconds,
+        ) = (0, DAY);
+        (limits.idle_timeout_seconds, limits.request_timeout_seconds) = (DAY, DAY);
     });
     let replica = replica.await;
     let pages = replica.online_banking_address().unwrap();

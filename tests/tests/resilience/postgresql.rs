@@ -28,7 +28,9 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 /// The section `[store]` for that database.
 fn section(url: &str) -> String {
-    format!("{{ url = \"{url}\", key = \"bank.key\", connections = 4, statement_seconds = 2 }}")
+    format!(
+        "{{ url = \"{url}\", key = \"bank.key\", max_connections = 4, statement_timeout_seconds = 2 }}"
+    )
 }
 
 fn run(folder: &TempDir, command: &str) -> Output {

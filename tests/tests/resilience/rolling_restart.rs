@@ -199,7 +199,7 @@ fn handle(banks: &Banks, address: SocketAddr) -> Bank {
 
 async fn replica(banks: &Banks) -> RunningBank {
     banks
-        .replica_of_b(|config| config.limits.drain_seconds = 5)
+        .replica_of_b(|config| config.limits.drain_timeout_seconds = 5)
         .await
 }
 
@@ -207,7 +207,7 @@ async fn replica(banks: &Banks) -> RunningBank {
 async fn readiness_fails_before_the_listener_closes() {
     let banks = Banks::start().await;
     let bank = banks
-        .replica_of_b(|config| config.limits.drain_seconds = 10)
+        .replica_of_b(|config| config.limits.drain_timeout_seconds = 10)
         .await;
     let (address, operator) = (bank.xs2a_address(), bank.operator_address());
     let identity = banks.sandbox.pki.bank_a.qwac.clone();

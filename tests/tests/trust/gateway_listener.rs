@@ -65,7 +65,7 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
     let (a, c, r) = (&pki.bank_a.qwac, &pki.bank_c.qwac, &pki.bank_r.qwac);
     let gateway_listener = GatewayListener::start_with(&banks, kind.form(), |config| {
         // The gateway's connections are counted: none may end because it was quiet.
-        config.limits.idle_seconds = 600;
+        config.limits.idle_timeout_seconds = 600;
     })
     .await;
     let relay = Relay::start(gateway_listener.address()).await;
@@ -532,9 +532,9 @@ async fn connections_are_counted_for_the_gateway_and_requests_for_the_tpp() {
     let pki = &banks.sandbox.pki;
     let [a, r] = [&pki.bank_a.qwac, &pki.bank_r.qwac].map(leaf);
     let gateway_listener = GatewayListener::start_with(&banks, HeaderForm::Rfc9440, |config| {
-        config.gateway_listener.as_mut().unwrap().connections = 1;
-        config.limits.connections_per_organisation = 1;
-        config.limits.requests_per_organisation = 1;
+        config.gateway_listener.as_mut().unwrap().max_connections = 1;
+        config.limits.max_connections_per_organisation = 1;
+        config.limits.max_requests_per_organisation = 1;
     })
     .await;
     let mut held = HeldConnection::open(gateway_listener.address(), &gateway_listener.gateway);
@@ -575,7 +575,7 @@ async fn a_forwarded_peers_responder_is_asked_and_asked_again() {
     let gateway_listener = GatewayListener::start_with(&banks, HeaderForm::Rfc9440, |config| {
         // How TPPs stand, only the responder says.
         config.revocation.lists.truncate(1);
-        config.revocation.refresh_seconds = 1;
+        config.revocation.refresh_interval_seconds = 1;
     })
     .await;
     let mut held = HeldConnection::open(gateway_listener.address(), &gateway_listener.gateway);

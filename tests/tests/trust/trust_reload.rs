@@ -62,7 +62,7 @@ async fn bank_b(banks: &Banks, lists: &[String; 2]) -> Config {
     config.store.location = stores::empty(&folder.join("other.db")).await;
     config.revocation = RevocationConfig {
         lists: lists.to_vec(),
-        refresh_seconds: 1,
+        refresh_interval_seconds: 1,
         ..RevocationConfig::default()
     };
     config

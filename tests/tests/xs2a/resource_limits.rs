@@ -91,7 +91,10 @@ async fn handshakes_and_quiet_connections_have_a_time() {
     let banks = Banks::start().await;
     let bank = banks
         .limited_bank_b(|limits| {
-            (limits.handshake_seconds, limits.idle_seconds) = (2, 3);
+            (
+                limits.handshake_timeout_seconds,
+                limits.idle_timeout_seconds,
+            ) = (2, 3);
         })
         .await;
     let (address, identity) = (bank.xs2a_address(), banks.sandbox.pki.bank_a.qwac.clone());
@@ -126,7 +129,7 @@ async fn handshakes_and_quiet_connections_have_a_time() {
 async fn a_request_that_drips_in_is_given_up() {
     let banks = Banks::start().await;
     let bank = banks
-        .limited_bank_b(|limits| limits.request_seconds = 3)
+        .limited_bank_b(|limits| limits.request_timeout_seconds = 3)
         .await;
     let tpp = Tpp::new(bank.xs2a_address(), banks.sandbox.pki.bank_a.qwac.clone());
     let headers = [PSU, ("Content-Length", "10")];
@@ -172,7 +175,7 @@ async fn an_early_refusal_reaches_a_client_that_is_still_sending() {
 async fn an_organisation_may_hold_so_many_connections() {
     let banks = Banks::start().await;
     let bank = banks
-        .limited_bank_b(|limits| limits.connections_per_organisation = 2)
+        .limited_bank_b(|limits| limits.max_connections_per_organisation = 2)
         .await;
     let address = bank.xs2a_address();
     let (a, r) = (
@@ -257,7 +260,7 @@ async fn noise_does_no_harm() {
 async fn an_organisation_may_have_so_many_requests_at_a_time() {
     let banks = Banks::start().await;
     let bank = banks
-        .limited_bank_b(|limits| limits.requests_per_organisation = 1)
+        .limited_bank_b(|limits| limits.max_requests_per_organisation = 1)
         .await;
     let address = bank.xs2a_address();
     let (a, r) = (
@@ -353,9 +356,9 @@ async fn responses_that_are_not_read_do_not_accumulate() {
     let bank = banks
         .limited_bank_b(|limits| {
             (
-                limits.request_seconds,
-                limits.idle_seconds,
-                limits.requests_per_organisation,
+                limits.request_timeout_seconds,
+                limits.idle_timeout_seconds,
+                limits.max_requests_per_organisation,
             ) = (1, 1, 5);
         })
         .await;
