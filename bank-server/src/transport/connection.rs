@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::forwarding::{Forwarded, Forwarding};
 use super::listener::{ConnectionLimits, MtlsListener};
 use super::policy::{PeerRejection, Policy};
+use super::quota::ConnectionPermit;
 pub use super::quota::RequestPermit;
-use super::quota::{ConnectionPermit, StreamPermit};
 use super::trust::{Trust, Verdict};
 use super::verified_chain_cache::VerifiedPath;
 
@@ -35,10 +35,10 @@ pub struct Connection<P: Policy> {
     pub certificate: CertificateSummary,
     is_gateway: bool,
     chain: Vec<CertificateDer<'static>>,
-    permit: ConnectionPermit,
+    pub(super) permit: ConnectionPermit,
     trust: Arc<Trust<P>>,
-    trust_lost: CancellationToken,
-    draining: CancellationToken,
+    pub(super) trust_lost: CancellationToken,
+    pub(super) draining: CancellationToken,
     state: Mutex<State<P>>,
 }
 
@@ -116,16 +116,6 @@ impl<P: Policy> Connection<P> {
         self.permit.is_over_limit()
     }
 
-    /// Whether it exceeds the limit so far that no error response is sent.
-    pub(super) fn is_far_over_limit(&self) -> bool {
-        self.permit.is_far_over_limit()
-    }
-
-    /// Counts an HTTP/2 stream of its peer. `None` if the peer is far over its limit.
-    pub(super) fn open_stream(&self) -> Option<StreamPermit> {
-        self.permit.open_stream()
-    }
-
     /// The peer, or why it is rejected. Called for every request, and whenever trust changes.
     ///
     /// Cost: two comparisons of the clock and one of a pointer, unless something changed; then that
@@ -179,7 +169,7 @@ impl<P: Policy> Connection<P> {
     /// The certificates of the peer's verified path.
     pub(super) fn path_certificates(&self) -> Vec<PathCertificate> {
         match &self.state().peer {
-            VerifiedPeer::Chain(verdict) => verdict.path_certificates().to_vec(),
+            VerifiedPeer::Chain(verdict) => verdict.verified.path.links.clone(),
             // Gateways are pinned and have no revocation status to query.
             VerifiedPeer::Gateway(_) => Vec::new(),
         }
@@ -205,14 +195,6 @@ impl<P: Policy> Connection<P> {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
-    }
-
-    pub(super) fn draining_token(&self) -> CancellationToken {
-        self.draining.clone()
-    }
-
-    pub(super) fn trust_lost_token(&self) -> CancellationToken {
-        self.trust_lost.clone()
     }
 
     /// The reason for the loss of trust, and whether it has received a response with that reason.

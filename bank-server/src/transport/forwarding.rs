@@ -101,7 +101,7 @@ impl<P: Policy> Forwarding<P> {
     fn path_certificates(&self) -> Vec<PathCertificate> {
         let known = self.cache.iter().map(|(_, forwarded)| forwarded);
         known
-            .flat_map(|forwarded| forwarded.verdict.load().path_certificates().to_vec())
+            .flat_map(|forwarded| forwarded.verdict.load().verified.path.links.clone())
             .collect()
     }
 }

@@ -96,7 +96,7 @@ where
         .max_local_error_reset_streams(Some(MAX_RESETS))
         .handshake(stream)
         .await?;
-    let draining = connection.draining_token();
+    let draining = connection.draining.clone();
     let mut stopping = pin!(async move {
         tokio::select! {
             () = draining.cancelled_owned() => {}
@@ -127,7 +127,7 @@ where
                 None => return Ok(()),
                 Some(accepted) => {
                     let (request, mut respond) = accepted?;
-                    let Some(open) = connection.open_stream() else {
+                    let Some(open) = connection.permit.open_stream() else {
                         // The request was not looked at, and can be sent again (RFC 9113, section
                         // 8.7).
                         respond.send_reset(Reason::REFUSED_STREAM);

@@ -230,7 +230,7 @@ impl<P: Policy> MtlsListener<P> {
         let tls = match timeout(self.limits.handshake, handshake).await {
             Ok(Ok(tls)) => tls,
             Ok(Err((error, tcp))) => {
-                let (certificate, reason) = match verifier.refusal() {
+                let (certificate, reason) = match verifier.refusal.get().cloned() {
                     Some((certificate, refusal)) => {
                         (Some(certificate), RejectionReason::Refused(refusal))
                     }
@@ -253,7 +253,8 @@ impl<P: Policy> MtlsListener<P> {
         };
         let chain = session.peer_certificates().unwrap_or_default().to_vec();
         let shown = chain.first().map(CertificateSummary::of);
-        match self.establish(address, chain, verifier.path()).await {
+        let verified = verifier.path.get().cloned();
+        match self.establish(address, chain, verified).await {
             Ok((connection, limits)) => {
                 self.observer.connection_accepted();
                 let stream = MtlsStream::new(tls, protocol, connection, limits);
@@ -280,7 +281,7 @@ impl<P: Policy> MtlsListener<P> {
             .await
             .map_err(|_| RejectionReason::StatusTimeout(limits.handshake))?
             .map_err(RejectionReason::Refused)?;
-        if connection.is_far_over_limit() {
+        if connection.permit.is_far_over_limit() {
             return Err(RejectionReason::TooManyConnections);
         }
         // A peer over its limit receives an error response, and may not idle for long.

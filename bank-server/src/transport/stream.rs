@@ -50,7 +50,7 @@ impl<P: Policy> MtlsStream<P> {
             timer,
             protocol,
             has_unsent: false,
-            trust_lost: Box::pin(connection.trust_lost_token().cancelled_owned()),
+            trust_lost: Box::pin(connection.trust_lost.clone().cancelled_owned()),
             close_state: CloseState::Open,
             frames: None,
             connection,

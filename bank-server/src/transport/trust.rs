@@ -69,7 +69,7 @@ pub struct Trust<P> {
 /// A favourable verdict on a chain: by which snapshot, for how long, and what the policy returned.
 pub(super) struct Verdict<P: Policy> {
     snapshot: Arc<TrustSnapshot<P>>,
-    verified: VerifiedPath,
+    pub(super) verified: VerifiedPath,
     window: Window,
     pub(super) peer: Result<Arc<P::Peer>, P::Objection>,
 }
@@ -301,12 +301,5 @@ impl<P> Clone for TrustSnapshot<P> {
             policy: Arc::clone(&self.policy),
             credentials: self.credentials.clone(),
         }
-    }
-}
-
-impl<P: Policy> Verdict<P> {
-    /// The certificates of the verified path.
-    pub(super) fn path_certificates(&self) -> &[PathCertificate] {
-        &self.verified.path.links
     }
 }

@@ -23,8 +23,11 @@ pub(super) struct PeerVerifier<P: Policy> {
     /// Whether the peer has to be a gateway, which is verified by the pinned certificates.
     is_for_gateways: bool,
     hints: Vec<DistinguishedName>,
-    path: OnceLock<VerifiedPath>,
-    refusal: OnceLock<(CertificateSummary, Refusal)>,
+    /// The path that was verified in the handshake; none if the session was resumed, or for a
+    /// gateway.
+    pub(super) path: OnceLock<VerifiedPath>,
+    /// The certificate that was refused, and the reason.
+    pub(super) refusal: OnceLock<(CertificateSummary, Refusal)>,
 }
 
 impl<P: Policy> PeerVerifier<P> {
@@ -63,17 +66,6 @@ impl<P: Policy> PeerVerifier<P> {
             .filter(|name| !self.is_for_gateways || **name != b"h2");
         config.alpn_protocols = protocols.map(|name| name.to_vec()).collect();
         Arc::new(config)
-    }
-
-    /// The path that was verified in the handshake; none if the session was resumed, or for a
-    /// gateway.
-    pub(super) fn path(&self) -> Option<VerifiedPath> {
-        self.path.get().cloned()
-    }
-
-    /// The certificate that was refused, and the reason.
-    pub(super) fn refusal(&self) -> Option<(CertificateSummary, Refusal)> {
-        self.refusal.get().cloned()
     }
 
     fn verify(
