@@ -1,6 +1,6 @@
 //! Removal of a passkey or of a device for approvals, with a page that asks for confirmation.
 
-use actix_web::web;
+use actix_web::{HttpResponse, web};
 
 use super::PageResult;
 use super::csrf::Purpose;
@@ -32,9 +32,9 @@ fn confirm(
     lead: &str,
     path: String,
     purpose: Purpose,
-) -> PageResult {
+) -> HttpResponse {
     let words = &customer.state.texts.passkeys;
-    Ok(customer.confirmation(Confirmation {
+    customer.confirmation(Confirmation {
         section: Section::Passkeys,
         title,
         lead: lead.to_owned(),
@@ -42,7 +42,7 @@ fn confirm(
         purpose,
         button: words.remove_now,
         back: words.keep,
-    }))
+    })
 }
 
 /// The customer has none with that id: it was removed before, or never existed.
@@ -65,7 +65,7 @@ async fn confirm_passkey(customer: Customer, id: web::Path<String>) -> PageResul
     let title = texts.fill(words.remove_title, &[("name", &passkey.name)]);
     let path = format!("/passkeys/{id}/remove");
     let purpose = Purpose::of("remove-passkey", &id);
-    confirm(&customer, title, words.remove_lead, path, purpose)
+    Ok(confirm(&customer, title, words.remove_lead, path, purpose))
 }
 
 async fn remove_passkey(customer: Customer, id: web::Path<String>, body: FormBody) -> PageResult {
@@ -96,7 +96,7 @@ async fn confirm_phone(customer: Customer, id: web::Path<String>) -> PageResult 
     let title = state.texts.fill(words.remove_title, &[("time", &since)]);
     let path = format!("/phones/{id}/remove");
     let purpose = Purpose::of("remove-this-phone", &id);
-    confirm(&customer, title, words.remove_lead, path, purpose)
+    Ok(confirm(&customer, title, words.remove_lead, path, purpose))
 }
 
 async fn remove_phone(customer: Customer, id: web::Path<String>, body: FormBody) -> PageResult {
