@@ -228,13 +228,9 @@ impl RepairBudget {
 
     /// Whether there is as much left.
     fn take(&mut self, values: usize) -> bool {
-        match self.0.checked_sub(values) {
-            Some(left) => {
-                self.0 = left;
-                true
-            }
-            None => false,
-        }
+        let left = self.0.checked_sub(values);
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
     }
 }
 
@@ -398,14 +394,12 @@ fn remove(value: &mut Value, steps: &[Step], strict: &[&str]) -> Option<Vec<Step
 /// Whether what the steps lead to is in the table of what is strict. Of a list that is, each
 /// element is.
 fn is_strict(steps: &[Step], strict: &[&str]) -> bool {
-    let names: Vec<&str> = names(steps).collect();
-    strict.contains(&names.join(".").as_str())
+    strict.contains(&names(steps).join(".").as_str())
 }
 
 /// Money, which is never guessed at: an amount and its currency.
 fn is_money(steps: &[Step]) -> bool {
-    let names: Vec<&str> = names(steps).collect();
-    match names.as_slice() {
+    match names(steps).as_slice() {
         [.., "amount"] | ["currency"] => true,
         [.., owner, "currency"] => !owner.to_ascii_lowercase().ends_with("account"),
         _ => false,
@@ -443,9 +437,8 @@ fn supply(value: &mut Value, steps: &[Step], was_odd: bool) -> bool {
 
 /// The links of a page of transactions. Many banks leave them out where there is no further page.
 fn is_a_pages_links(steps: &[Step]) -> bool {
-    let names: Vec<&str> = names(steps).collect();
     matches!(
-        names.as_slice(),
+        names(steps).as_slice(),
         ["transactions" | "cardTransactions", "_links"]
     )
 }
@@ -504,7 +497,7 @@ fn day(text: &str) -> Option<Value> {
 fn forms(steps: &[Step], odd: &Value) -> Vec<Value> {
     let name = name(steps);
     // Lists of objects whose elements some banks write as texts, and what these are.
-    let only_member = match names(steps).last() {
+    let only_member = match names(steps).last().copied() {
         Some(list) if list.ends_with("StructuredArray") => Some("reference"),
         Some("ownerNames") => Some("name"),
         _ => None,
@@ -627,11 +620,11 @@ fn parent(steps: &[Step]) -> &[Step] {
 }
 
 /// The names among the steps, without positions.
-fn names(steps: &[Step]) -> impl Iterator<Item = &str> {
-    steps.iter().filter_map(|step| match step {
-        Step::Name(name) => Some(name.as_str()),
-        Step::Index(_) => None,
-    })
+fn names(steps: &[Step]) -> Vec<&str> {
+    let steps = steps.iter();
+    steps
+        .filter_map(|step| name(std::slice::from_ref(step)))
+        .collect()
 }
 
 /// The name of what the steps lead to, if it is a member of an object.

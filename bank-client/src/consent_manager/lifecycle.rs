@@ -99,46 +99,23 @@ impl Lifecycle {
 
     /// The state after an event; `None` if the event is not possible or changes nothing.
     pub(super) const fn after(self, event: Event) -> Option<Self> {
-        let Self { current, next } = self;
-        if matches!(current, Current::Leaving) {
-            return None;
-        }
-        let next = match (next, event) {
-            (_, Event::Disconnected) => {
-                return Some(Self {
-                    current: Current::Leaving,
-                    next,
-                });
+        let (current, next) = match (self.current, self.next, event) {
+            (Current::Leaving, ..) => return None,
+            (_, next, Event::Disconnected) => (Current::Leaving, next),
+            (_, Next::Waiting, Event::Approved) => (Current::Serving, Next::None),
+            (Current::Serving, next, Event::Ended(reason)) => (Current::Ended(reason), next),
+            (Current::Ended(EndReason::Gone), next, Event::Restored) => (Current::Serving, next),
+            (current, Next::None | Next::Failed(_), Event::Intended) => (current, Next::Intended),
+            (current, Next::Intended, Event::Asked) => (current, Next::Waiting),
+            (current, Next::Intended, Event::NotAsked) => {
+                (current, Next::Failed(ApprovalFailure::NotAsked))
             }
-            (Next::Waiting, Event::Approved) => {
-                return Some(Self {
-                    current: Current::Serving,
-                    next: Next::None,
-                });
+            (current, Next::Waiting, Event::Refused) => {
+                (current, Next::Failed(ApprovalFailure::Refused))
             }
-            (_, Event::Ended(ending)) => {
-                return match current {
-                    Current::Serving => Some(Self {
-                        current: Current::Ended(ending),
-                        next,
-                    }),
-                    _ => None,
-                };
+            (current, Next::Waiting, Event::Lapsed) => {
+                (current, Next::Failed(ApprovalFailure::Lapsed))
             }
-            (_, Event::Restored) => {
-                return match current {
-                    Current::Ended(EndReason::Gone) => Some(Self {
-                        current: Current::Serving,
-                        next,
-                    }),
-                    _ => None,
-                };
-            }
-            (Next::None | Next::Failed(_), Event::Intended) => Next::Intended,
-            (Next::Intended, Event::Asked) => Next::Waiting,
-            (Next::Intended, Event::NotAsked) => Next::Failed(ApprovalFailure::NotAsked),
-            (Next::Waiting, Event::Refused) => Next::Failed(ApprovalFailure::Refused),
-            (Next::Waiting, Event::Lapsed) => Next::Failed(ApprovalFailure::Lapsed),
             _ => return None,
         };
         Some(Self { current, next })

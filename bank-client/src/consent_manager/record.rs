@@ -187,13 +187,9 @@ impl Connection {
 
     /// Applies an event. Returns whether it changed anything.
     pub(super) fn apply(&mut self, event: Event) -> bool {
-        match self.lifecycle.after(event) {
-            Some(lifecycle) => {
-                self.lifecycle = lifecycle;
-                true
-            }
-            None => false,
-        }
+        let after = self.lifecycle.after(event);
+        self.lifecycle = after.unwrap_or(self.lifecycle);
+        after.is_some()
     }
 
     /// The one that was asked for is approved, and takes the place of the other. Says whether it

@@ -37,7 +37,7 @@ pub(super) struct StoredAccount {
 }
 
 impl StoredAccount {
-    fn decode<T: DeserializeOwned>(&self) -> Result<T, CopyError> {
+    pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T, CopyError> {
         part(&self.details, Manner::Tolerant).map_err(|_| CopyError::Corrupt {
             what: "account.details",
         })

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, try_unfold};
 use serde::de::DeserializeOwned;
-use shared_types::decode::{Manner, kept, part};
+use shared_types::decode::kept;
 use shared_types::xs2a::account::{AccountDetails, Balance};
 use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::xs2a::transaction::Transaction;
@@ -147,36 +147,30 @@ impl LocalCopy {
     fn copied(&self, row: &SqliteRow) -> Result<CopiedAccount, CopyError> {
         let id: i64 = row.try_get("id")?;
         let kept: StoredAccount = self.opened(row, &about_account(id), "account.details")?;
-        let corrupt = |_| CopyError::Corrupt {
-            what: "account.details",
-        };
+        let resource_id = Some(kept.resource.clone());
         let details = if row.try_get("card")? {
-            let mut details: Box<CardAccountDetails> =
-                part(&kept.details, Manner::Tolerant).map_err(corrupt)?;
-            details.resource_id = Some(kept.resource);
-            CopiedDetails::Card(details)
+            let details = kept.decode()?;
+            CopiedDetails::Card(Box::new(CardAccountDetails {
+                resource_id,
+                ..details
+            }))
         } else {
-            let mut details: Box<AccountDetails> =
-                part(&kept.details, Manner::Tolerant).map_err(corrupt)?;
-            details.resource_id = Some(kept.resource);
-            CopiedDetails::Payment(details)
+            let details = kept.decode()?;
+            CopiedDetails::Payment(Box::new(AccountDetails {
+                resource_id,
+                ..details
+            }))
         };
+        let (gone, synced): (Option<i64>, Option<i64>) =
+            (row.try_get("gone")?, row.try_get("synced")?);
+        let since: Option<String> = row.try_get("since")?;
         Ok(CopiedAccount {
             key: AccountKey(id),
             details,
             first_seen: time(row.try_get("first_seen")?)?,
-            gone: row
-                .try_get::<Option<i64>, _>("gone")?
-                .map(time)
-                .transpose()?,
-            synced: row
-                .try_get::<Option<i64>, _>("synced")?
-                .map(time)
-                .transpose()?,
-            since: row
-                .try_get::<Option<String>, _>("since")?
-                .map(|text| day(&text))
-                .transpose()?,
+            gone: gone.map(time).transpose()?,
+            synced: synced.map(time).transpose()?,
+            since: since.map(|text| day(&text)).transpose()?,
         })
     }
 
@@ -226,12 +220,7 @@ impl LocalCopy {
         account: AccountKey,
         period: Period,
     ) -> BoxStream<'_, Result<CopiedEntry, CopyError>> {
-        let start = Some(Cursor {
-            booked: false,
-            day: text(period.to, "9999-12-31"),
-            order: i64::MAX,
-            id: i64::MAX,
-        });
+        let start = Some(Cursor::start(false, period));
         let from = text(period.from, "0000-01-01");
         try_unfold(start, move |next| {
             let from = from.clone();
@@ -279,12 +268,7 @@ impl LocalCopy {
                 id: row.try_get("id")?,
             }),
             None if cursor.booked => None,
-            None => Some(Cursor {
-                booked: true,
-                day: text(period.to, "9999-12-31"),
-                order: i64::MAX,
-                id: i64::MAX,
-            }),
+            None => Some(Cursor::start(true, period)),
         };
         let mut entries = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -334,6 +318,17 @@ struct Cursor {
     day: String,
     order: i64,
     id: i64,
+}
+
+impl Cursor {
+    fn start(booked: bool, period: Period) -> Self {
+        Self {
+            booked,
+            day: text(period.to, "9999-12-31"),
+            order: i64::MAX,
+            id: i64::MAX,
+        }
+    }
 }
 
 fn text(day: Option<NaiveDate>, otherwise: &str) -> String {
