@@ -82,7 +82,7 @@ pub fn is_bank_offered(access: &AccountAccess) -> bool {
     lists.into_iter().any(Option::is_some) && lists.into_iter().flatten().all(Vec::is_empty)
 }
 
-/// How far an account is opened: details, balances, transactions, owner's name.
+/// Extent to which an account is opened: details, balances, transactions, owner's name.
 type Extent = [bool; 4];
 
 fn grant(account: &Account, extent: Extent) -> Grant {
@@ -96,7 +96,7 @@ fn grant(account: &Account, extent: Extent) -> Grant {
     }
 }
 
-/// How far an access opens all accounts alike; `None` for one that names them.
+/// Extent to which an access opens all accounts alike; `None` for one that names them.
 fn extent_of_all(access: &AccountAccess) -> Option<Extent> {
     let listed = |all: AllAccounts, balances: bool, whole: bool| {
         let owner_name = all == AllAccounts::AllAccountsWithOwnerName;

@@ -13,9 +13,9 @@ use shared_types::xs2a::message::MessageCode::{
 pub struct Violation {
     /// The standard's code.
     pub code: MessageCode,
-    /// Where in the body.
+    /// Path in the body.
     pub path: String,
-    /// How to correct it.
+    /// Text that says how to correct it.
     pub text: &'static str,
 }
 

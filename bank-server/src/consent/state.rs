@@ -114,7 +114,7 @@ fn due(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> Option<(Ev
     })
 }
 
-/// When a consent for one read ends that was approved and not used.
+/// End of a consent for one read that was approved and not used.
 fn unused_until(consent: &Consent) -> Option<DateTime<Utc>> {
     consent
         .authenticated

@@ -42,7 +42,7 @@ pub struct TransactionQuery {
 /// A booked entry, as far as delta reports need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrived {
-    /// When it came.
+    /// Its place in the order of arrival.
     pub place: Arrival,
     /// Its booking date.
     pub date: NaiveDate,
@@ -68,7 +68,7 @@ pub struct Page<T> {
     pub pending: Vec<T>,
     /// Booked ones, newest first.
     pub booked: Vec<T>,
-    /// Where the next page starts, if there is one.
+    /// Start of the next page, if there is one.
     pub next: Option<PageKey>,
     /// Of a delta report: the latest booked one on this page.
     pub newest: Option<Arrival>,

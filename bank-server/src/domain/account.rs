@@ -19,7 +19,7 @@ pub struct Account {
     pub id: AccountId,
     /// Payment account or card account.
     pub kind: AccountKind,
-    /// How many of its holders have to approve a consent for it: 1, for nearly all.
+    /// Number of its holders who have to approve a consent for it: 1, for nearly all.
     pub approvals_needed: u32,
 }
 
@@ -33,7 +33,7 @@ pub enum AccountKind {
 }
 
 impl Account {
-    /// How transactions and balances name the account.
+    /// Reference by which transactions and balances name the account.
     #[must_use]
     pub fn reference(&self) -> AccountReference {
         match &self.kind {

@@ -18,9 +18,9 @@ use super::{Grant, PsuId};
 pub struct AuthorisationKey<'a> {
     /// The TPP.
     pub tpp: &'a OrganisationId,
-    /// Which of its consents.
+    /// The id of the TPP's consent.
     pub consent_id: &'a str,
-    /// Which of the consent's authorisations.
+    /// The id of the authorisation.
     pub id: &'a str,
 }
 
@@ -43,13 +43,13 @@ pub struct Authorisation {
     pub status: ScaStatus,
     /// The method, once one is chosen.
     pub method: Option<MethodId>,
-    /// Where the customer goes afterwards.
+    /// Redirect URI after success.
     pub redirect_uri: Option<String>,
-    /// Where she goes if nothing came of it.
+    /// Redirect URI after failure.
     pub nok_redirect_uri: Option<String>,
-    /// When it was started.
+    /// Time of its start.
     pub created: DateTime<Utc>,
-    /// When its status last changed.
+    /// Time of the last change of its status.
     pub last_action: DateTime<Utc>,
     /// The status of the consent when the customer was last shown what approving opens.
     pub shown: Option<ConsentStatus>,
@@ -61,11 +61,11 @@ pub struct Authorisation {
 /// chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovedAccess {
-    /// What was asked for, or chosen.
+    /// The requested or chosen access.
     pub access: AccountAccess,
     /// Account by account.
     pub grants: Vec<Grant>,
-    /// How many customers must approve.
+    /// Number of customers who have to approve.
     pub approvals_needed: u32,
 }
 

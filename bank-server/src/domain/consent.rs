@@ -17,7 +17,7 @@ pub struct Consent {
     pub id: String,
     /// The TPP it is given to.
     pub tpp: OrganisationId,
-    /// What was asked for; for a bank-offered consent, what the customer chose.
+    /// The requested access; for a bank-offered consent, the customer's choice.
     pub access: AccountAccess,
     /// Whether it is for repeated reads; otherwise it is a one-off consent.
     pub recurring: bool,
@@ -30,25 +30,25 @@ pub struct Consent {
     pub status: ConsentStatus,
     /// The customer who approved it first.
     pub psu: Option<PsuId>,
-    /// When it was asked for.
+    /// Time of the request.
     pub created: DateTime<Utc>,
     /// Until when it can be approved.
     pub approve_by: DateTime<Utc>,
-    /// How many customers have to approve it.
+    /// Number of customers who have to approve it.
     pub approvals_needed: u32,
-    /// When a customer last proved for it who they are.
+    /// Time of the last strong customer authentication for it.
     pub authenticated: Option<DateTime<Utc>>,
-    /// When it was last used, to the minute.
+    /// Time of the last use, to the minute.
     pub last_use: Option<DateTime<Utc>>,
-    /// When it ends by use, if it is for one read and that has begun.
+    /// End of a consent for one read that has been used.
     pub ends: Option<DateTime<Utc>>,
     /// The approach that its TPP got.
     pub approach: Option<ScaApproach>,
-    /// Where the customer goes after an authorisation that does not say.
+    /// Redirect URI after success, for authorisations without one.
     pub redirect_uri: Option<String>,
-    /// Where they go if nothing came of it.
+    /// Redirect URI after failure.
     pub nok_redirect_uri: Option<String>,
-    /// When its status was last written down.
+    /// Time of the last stored change of its status.
     pub last_action: DateTime<Utc>,
 }
 

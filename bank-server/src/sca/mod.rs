@@ -306,8 +306,8 @@ impl Sca {
     /// Verifies a password. A customer that does not exist costs the same time and gets the same
     /// error.
     ///
-    /// The attempt is counted before the password is verified, so that parallel attempts are limited
-    /// like sequential ones; a right password clears the earlier failures.
+    /// The attempt is counted before the password is verified, so that parallel attempts are
+    /// limited like sequential ones; a right password clears the earlier failures.
     ///
     /// Returns the version of the credentials: what begins with the password is bound to it.
     pub async fn check_password(
@@ -387,10 +387,10 @@ impl Sca {
 
     /// Verifies both elements of a log-in, password and code, for that subject. The error does not
     /// reveal which of them is wrong, nor whether the customer exists: it is always
-    /// [`ScaError::WrongCredentials`] (Delegated Regulation (EU) 2018/389, article 4(3)(a)). Whatever
-    /// the password is, a malformed code fails as [`ScaError::NotACode`], and too many failed log-ins
-    /// as [`ScaError::Locked`]: a log-in counts as failed until both elements are right, so that the
-    /// counter reveals neither.
+    /// [`ScaError::WrongCredentials`] (Delegated Regulation (EU) 2018/389, article 4(3)(a)).
+    /// Whatever the password is, a malformed code fails as [`ScaError::NotACode`], and too many
+    /// failed log-ins as [`ScaError::Locked`]: a log-in counts as failed until both elements are
+    /// right, so that the counter reveals neither.
     ///
     /// Cost: that of a password, and if it is right that of a code.
     pub async fn log_in(
@@ -417,9 +417,9 @@ impl Sca {
     }
 
     /// Begins a log-in with a passkey: verifies the password, and returns the options of
-    /// `navigator.credentials.get`. If the password was wrong, there is no version, and the options are
-    /// decoys that look the same: the log-in fails at its end ([`Sca::finish_passkey_log_in`]), as
-    /// [`Sca::log_in`] does.
+    /// `navigator.credentials.get`. If the password was wrong, there is no version, and the options
+    /// are decoys that look the same: the log-in fails at its end ([`Sca::finish_passkey_log_in`]),
+    /// as [`Sca::log_in`] does.
     pub(crate) async fn begin_passkey_log_in(
         &self,
         psu: &PsuId,
@@ -499,8 +499,8 @@ impl Sca {
 
     /// Verifies the answer to a challenge; a right answer is valid once.
     ///
-    /// Codes can be guessed. Wrong codes are counted by customer and source, as wrong passwords are:
-    /// another challenge gives no more attempts.
+    /// Codes can be guessed. Wrong codes are counted by customer and source, as wrong passwords
+    /// are: another challenge gives no more attempts.
     pub async fn prove(
         &self,
         psu: &PsuId,

@@ -16,8 +16,9 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use super::{Result, ScaError};
 use crate::telemetry::gauge_guard::GaugeGuard;
 
-/// The shortest and the longest password, in UTF-16 code units: what the `maxlength` of a form counts (HTML, 4.10.5.3.1), so
-/// that what can be enrolled can be entered. Hashing must not become work without end.
+/// The shortest and the longest password, in UTF-16 code units: what the `maxlength` of a form
+/// counts (HTML, 4.10.5.3.1), so that what can be enrolled can be entered. Hashing must not become
+/// work without end.
 pub const PASSWORD_LENGTH: RangeInclusive<usize> = 8..=200;
 
 /// Whether it is longer than any password.
@@ -37,7 +38,8 @@ pub struct Passwords {
     randomness: Arc<dyn Randomness>,
 }
 
-/// Permit to verify one password and to record the outcome. Released when the last clone is dropped.
+/// Permit to verify one password and to record the outcome. Released when the last clone is
+/// dropped.
 #[derive(Debug, Clone)]
 pub(super) struct HashingPermit(
     #[expect(dead_code, reason = "for its drop")] Arc<OwnedSemaphorePermit>,

@@ -85,8 +85,8 @@ impl Steps {
         }
     }
 
-    /// The state at that time. A clock that was ahead may have written it: no time is later than now,
-    /// so that no code is refused for longer than two steps.
+    /// The state at that time. A clock that was ahead may have written it: no time is later than
+    /// now, so that no code is refused for longer than two steps.
     fn at(self, now: i64) -> Self {
         let latest = now / STEP + SKEW;
         let is_far_ahead = self.used > latest + DAY / STEP;
@@ -102,8 +102,8 @@ impl Steps {
         }
     }
 
-    /// Issues a challenge for `subject`. An open challenge for the same subject stays as it is. Fails,
-    /// with the time until which it lasts, if a challenge on a known device keeps its steps.
+    /// Issues a challenge for `subject`. An open challenge for the same subject stays as it is.
+    /// Fails, with the time until which it lasts, if a challenge on a known device keeps its steps.
     fn request(self, subject: &str, standing: bool, now: i64) -> Result<Self, i64> {
         let step = now / STEP;
         let open = self.is_open(now);
@@ -377,7 +377,8 @@ mod tests {
             asked.clone().answer("y", &code(0), &secret(), NOW).1,
             Answer::NotAsked
         );
-        // Something else is asked while the customer reads her code off: that step, and those before it, stay with the first.
+        // Something else is asked while the customer reads her code off: that step, and those
+        // before it, stay with the first.
         let other = asked.request("y", false, NOW + 5).unwrap();
         for taken in [code(-1), code(0)] {
             assert_eq!(
@@ -492,7 +493,8 @@ mod tests {
             steps
         };
         let lapsed = NOW + CHALLENGE_LIFETIME.num_seconds();
-        // How it ends, when something else is asked for, and which of its codes the customer can have read.
+        // How it ends, when something else is asked for, and which of its codes the customer can
+        // have read.
         for (name, ended, now) in [
             ("five wrong", wrong(asked.clone()), NOW),
             ("lapsed", asked.clone(), lapsed),
@@ -535,8 +537,8 @@ mod tests {
             prop_assert_eq!(secret.to_base32().parse::<TotpSecret>(), Ok(secret));
         }
 
-        /// Whatever is asked for, answered wrongly, given up or forgotten before: a code that was shown while something
-        /// else waited for its answer is not right.
+        /// Whatever is asked for, answered wrongly, given up or forgotten before: a code that was
+        /// shown while something else waited for its answer is not right.
         #[test]
         fn a_code_shown_for_one_thing_is_never_right_for_another(
             moves in prop::collection::vec((0_usize..3, 0_i64..700, 0_usize..4), 1..40),

@@ -29,9 +29,9 @@ pub struct Start<'a> {
     pub psu: Option<&'a PsuId>,
     /// The approach that was chosen.
     pub approach: ScaApproach,
-    /// Where the customer goes afterwards.
+    /// Redirect URI after success.
     pub redirect_uri: Option<&'a str>,
-    /// Where she goes if nothing came of it.
+    /// Redirect URI after failure.
     pub nok_redirect_uri: Option<&'a str>,
 }
 
@@ -79,7 +79,7 @@ pub enum Advanced {
 pub struct WaitingLimits<'a> {
     /// The customer.
     pub psu: &'a PsuId,
-    /// Whose consent it is.
+    /// The consent.
     pub consent_id: &'a str,
     /// Authorisations that were started before this have ended.
     pub since: DateTime<Utc>,
@@ -119,7 +119,7 @@ const COLUMNS: &str = "SELECT a.id, a.consent_id, a.psu, a.by_log_in, a.approach
     a.redirect_uri, a.nok_redirect_uri, \
      a.created, a.last_action, a.shown, a.refused, a.request_digest FROM authorisation a";
 
-/// How many customers have approved a consent.
+/// Number of customers who have approved a consent.
 const APPROVALS: &str = "SELECT COUNT(DISTINCT psu) FROM authorisation \
      WHERE consent_id = $1 AND status IN ('finalised', 'exempted')";
 
@@ -228,7 +228,7 @@ impl AuthorisationStore {
         Ok(all.bind(consent_id).fetch_all(self.database.pool()).await?)
     }
 
-    /// How many customers have approved that consent.
+    /// Number of customers who have approved that consent.
     pub async fn approvals_of(&self, consent_id: &str) -> Result<u32> {
         let approvals = sqlx::query_scalar::<_, i64>(APPROVALS).bind(consent_id);
         let approvals = approvals.fetch_one(self.database.pool()).await?;

@@ -43,7 +43,7 @@ pub struct NewConsent<'a> {
     pub request_id: Uuid,
     /// Digest of the request: two requests with one id must have the same.
     pub digest: &'a str,
-    /// What is asked for.
+    /// The body of the request.
     pub request: &'a ConsentRequest,
     /// Last day, as far as the bank allows.
     pub valid_until: NaiveDate,
@@ -51,9 +51,9 @@ pub struct NewConsent<'a> {
     pub frequency_per_day: NonZeroU32,
     /// The approach that the TPP gets.
     pub approach: ScaApproach,
-    /// Where the customer goes after an authorisation that does not say.
+    /// Redirect URI after success, for authorisations without one.
     pub redirect_uri: Option<&'a str>,
-    /// Where they go if nothing came of it.
+    /// Redirect URI after failure.
     pub nok_redirect_uri: Option<&'a str>,
     /// The time.
     pub now: DateTime<Utc>,

@@ -19,7 +19,7 @@ pub enum DatabaseUse {
     Importing,
 }
 
-/// What follows the name of the database.
+/// Suffix of the lock file.
 pub(super) const SUFFIX: &str = "-lock";
 
 /// Takes the lock, or fails at once. On a server there is none: its transactions do not wait for

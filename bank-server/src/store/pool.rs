@@ -113,7 +113,7 @@ impl Pool {
         &self.runtime
     }
 
-    /// How many are idle, and how many are used.
+    /// Numbers of idle and of used connections.
     pub(super) fn connections(&self) -> (usize, usize) {
         let status = self.connections.status();
         let used = status.size.saturating_sub(status.available);

@@ -29,7 +29,8 @@ fn path_of(id: &str) -> String {
 fn present(account: GrantedAccount<'_, AccountDetails>) -> AccountDetails {
     let links = account.links(&path_of(&account.id.0));
     let grant = account.grant;
-    // Names of owners and of the customer are more than PSD2 opens; they need a consent that asks for them.
+    // Names of owners and of the customer are more than PSD2 opens; they need a consent that asks
+    // for them.
     let owner_name = account.details.owner_name.filter(|_| grant.owner_name);
     let owner_names = account.details.owner_names.filter(|_| grant.owner_name);
     let psu_name = account.details.psu_name.filter(|_| grant.owner_name);

@@ -83,7 +83,8 @@ impl ConsentAccess {
 
     /// The accounts of one kind that the consent opens.
     ///
-    /// Cost: one call of the core banking system for the accounts, and one for balances if they are wanted.
+    /// Cost: one call of the core banking system for the accounts, and one for balances if they are
+    /// wanted.
     pub(super) async fn accounts<D>(
         &self,
         kind: fn(AccountKind) -> Option<D>,
@@ -127,7 +128,8 @@ impl ConsentAccess {
         self.count(resource, std::slice::from_ref(shown)).await
     }
 
-    /// Counts a successful read of these accounts. Fails if it exceeds the frequency of the consent.
+    /// Counts a successful read of these accounts. Fails if it exceeds the frequency of the
+    /// consent.
     pub(super) async fn count<D>(
         &self,
         resource: Resource<'_>,

@@ -51,7 +51,8 @@ impl ConsentAccess {
             page,
         } = list;
         let parameters = parameters(&query, delta.as_ref());
-        // On later pages too: a list that was begun in time does not open old transactions for ever.
+        // On later pages too: a list that was begun in time does not open old transactions for
+        // ever.
         if let Some(delta) = &delta {
             if !self.state.core.has_deltas() {
                 return Err(ApiError::not_supported(

@@ -36,7 +36,8 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 pub(super) struct RequestContext {
     pub(super) tpp: Arc<Tpp>,
     pub(super) request_id: Uuid,
-    /// Whether the body of the request is still arriving: distinguishes a slow TPP from a slow bank.
+    /// Whether the body of the request is still arriving: distinguishes a slow TPP from a slow
+    /// bank.
     pub(super) receiving: Rc<Cell<bool>>,
     /// Permit of the request among those of the TPP.
     pub(super) permit: Arc<RequestPermit>,
@@ -79,7 +80,8 @@ pub(crate) async fn middleware(
         Ok(passed) => passed.response.status(),
         Err(given_up) => given_up.as_response_error().status_code(),
     };
-    // The pattern, not the path: paths hold ids of consents and accounts. It is gone with a request that was given up.
+    // The pattern, not the path: paths hold ids of consents and accounts. It is gone with a request
+    // that was given up.
     let resource = passed.and_then(|passed| passed.response.request().match_pattern());
     let tpp_session = passed.and_then(|passed| passed.tpp_session.as_ref());
     let tpp = tpp_session.map(|session| session.tpp.organisation());

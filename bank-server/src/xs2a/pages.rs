@@ -31,7 +31,7 @@ pub(super) struct ListKey<'a> {
 pub(super) struct PagePosition {
     /// The last entry of the page before.
     pub(super) place: PageKey,
-    /// When the first page was read.
+    /// Time of the first page.
     pub(super) started: DateTime<Utc>,
     /// Of a delta report: the arrival after which it starts.
     pub(super) since: Option<Arrival>,

@@ -45,9 +45,9 @@ pub struct OfferedAccess {
     pub accounts: Vec<(Account, Grant)>,
     /// Whether the customer chooses among them.
     pub is_choice: bool,
-    /// How many customers have to approve.
+    /// Number of customers who have to approve.
     pub approvals_needed: u32,
-    /// How many others have approved before.
+    /// Number of others who have approved before.
     pub approvals_given: u32,
 }
 
@@ -56,7 +56,7 @@ pub struct OfferedAccess {
 pub struct ApprovalOutcome {
     /// The current status of the consent.
     pub consent_status: ConsentStatus,
-    /// Where the customer goes, if the TPP has said so.
+    /// Redirect URI for the customer, if the TPP has given one.
     pub return_to: Option<Url>,
 }
 
@@ -99,8 +99,8 @@ impl Authorisations {
 
     /// The customer has logged in for it, or answers it.
     ///
-    /// From then on it is hers, if she can answer it: no other customer can approve it, unless she logs in for it before it
-    /// is answered (`claim_by_log_in`). One that its TPP has started for
+    /// From then on it is hers, if she can answer it: no other customer can approve it, unless she
+    /// logs in for it before it is answered (`claim_by_log_in`). One that its TPP has started for
     /// another customer is not shown to her.
     pub async fn claim(&self, id: &str, psu: &PsuId) -> Result<ApprovalRequest> {
         let credentials = self.sca.credentials_of(psu).await?;
@@ -119,8 +119,8 @@ impl Authorisations {
         self.claim_request(request, psu, credentials).await
     }
 
-    /// The same, for a customer who has just logged in for it: she takes the place of one who came so before and has not
-    /// answered. What that one answers later is refused.
+    /// The same, for a customer who has just logged in for it: she takes the place of one who came
+    /// so before and has not answered. What that one answers later is refused.
     pub(crate) async fn claim_by_log_in(
         &self,
         id: &str,
@@ -432,7 +432,7 @@ impl Authorisations {
     }
 }
 
-/// With which status an approval ends an authorisation, by that method or without a second element.
+/// Final status of an approved authorisation, by that method or without a second element.
 pub(super) const fn ended_by(method: Option<MethodId>) -> ScaStatus {
     match method {
         Some(_) => ScaStatus::Finalised,

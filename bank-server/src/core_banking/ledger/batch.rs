@@ -18,7 +18,7 @@ const INSERT: &str = "INSERT INTO entry (account, booked, date, sequence, transa
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) line: u64,
-    /// Where in the line the id stands.
+    /// Path of the id in the line.
     pub(super) id_path: &'static str,
     pub(super) account: String,
     pub(super) booked: bool,
@@ -42,7 +42,7 @@ pub(super) enum BatchError {
     Known {
         /// The line of the second one.
         line: u64,
-        /// Where in the line.
+        /// Path in the line.
         path: &'static str,
     },
     /// The database failed.
@@ -79,7 +79,7 @@ impl Batch {
     }
 }
 
-/// Which of the rows is there already: the first that does not get in on its own.
+/// Finds the row that is there already: the first that fails on its own.
 async fn find_known(rows: &[Row], sql: &mut WriteTransaction) -> BatchError {
     for row in rows {
         match insert(std::slice::from_ref(row), sql).await {

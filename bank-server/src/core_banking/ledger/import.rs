@@ -58,11 +58,11 @@ pub enum ImportError {
     /// A line is wrong.
     #[error("line {line}, at {path}: {problem}")]
     Line {
-        /// Which line, from 1.
+        /// Number of the line, from 1.
         line: u64,
-        /// Where in the line.
+        /// Path in the line.
         path: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
     /// An account's transactions do not add up to its closing balance.
@@ -180,7 +180,7 @@ struct Import {
 /// Fields that both kinds of transaction share.
 struct Entry<'a> {
     id: Option<&'a str>,
-    /// By which a TPP can name it, once it is booked.
+    /// Reference of a booked entry, for delta reports.
     reference: Option<&'a str>,
     id_path: &'static str,
     booking_date: Option<NaiveDate>,
@@ -484,7 +484,7 @@ impl Import {
         Ok(())
     }
 
-    /// What was entered has happened, and its other day is near.
+    /// Checks that the entry is not in the future, and that its other day is near.
     fn check_days(&self, kind: &str, entry: &Entry<'_>, date: NaiveDate) -> Result<()> {
         let path = if entry.booking_date.is_some() {
             format!("{kind}.details.bookingDate")

@@ -217,7 +217,7 @@ impl CoreBanking for Ledger {
     }
 }
 
-/// What was imported was read by the standard's rules, and written down by them.
+/// Listed entry as stored: the import has validated it by the standard's rules.
 fn listed(page: &ByteString, id: &str, details: &str) -> Listed {
     Listed {
         id: Some(page.slice_ref(id)),

@@ -45,7 +45,7 @@ pub struct Header {
 /// A customer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Customer {
-    /// With which she logs in.
+    /// The id with which the customer logs in.
     pub id: Text<70>,
     /// Her name.
     pub name: Text<140>,
@@ -57,12 +57,12 @@ pub struct Customer {
 pub struct AccountRecord<D> {
     /// Its `resourceId`.
     pub id: Uuid,
-    /// Whose it is.
+    /// The customer.
     pub customer: Text<70>,
-    /// Who else holds it.
+    /// Further holders.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holders: Vec<Text<70>>,
-    /// How many of its holders have to approve a consent for it; 1, if absent.
+    /// Number of its holders who have to approve a consent for it; 1, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvals: Option<u32>,
     /// The balance before the first booked transaction of this file.
