@@ -104,8 +104,8 @@ impl Tally {
     /// The failures that are left at that time.
     ///
     /// A clock that was ahead may have written them: then the last failure counts as one of now, so
-    /// that no wait is longer than its own length. If that clock was ahead by more than a day, counting
-    /// starts anew.
+    /// that no wait is longer than its own length. If that clock was ahead by more than a day,
+    /// counting starts anew.
     fn at(self, measure: Measure, now: DateTime<Utc>) -> Self {
         let last = self.last.min(now);
         let forgotten = match measure {
@@ -170,8 +170,8 @@ impl Lockout {
         }
     }
 
-    /// Locks out other attempts of that customer from that source: each attempt counts as failed until
-    /// it has succeeded, and parallel right ones would lock each other out.
+    /// Locks out other attempts of that customer from that source: each attempt counts as failed
+    /// until it has succeeded, and parallel right ones would lock each other out.
     pub(super) async fn turn(&self, psu: &PsuId, source: Source<'_>) -> OwnedMutexGuard<()> {
         let own = self.own_bucket(&origin(source), psu);
         self.turns.lock(&own).await
@@ -232,15 +232,16 @@ impl Lockout {
         }
     }
 
-    /// Settles a right attempt: ends the row of failures, and records the customer as known to the TPP.
+    /// Settles a right attempt: ends the row of failures, and records the customer as known to the
+    /// TPP.
     pub(super) async fn succeeded(&self, attempt: Attempt<'_>) -> Result<()> {
         let counted = attempt.counted.into_iter();
         let buckets = counted.map(|one| (one.bucket, one.measure)).collect();
         self.settle_in(buckets, attempt.psu, attempt.source).await
     }
 
-    /// Settles an earlier attempt that was right: ends the row of failures of that customer from that
-    /// source.
+    /// Settles an earlier attempt that was right: ends the row of failures of that customer from
+    /// that source.
     pub(super) async fn settle(&self, psu: &PsuId, source: Source<'_>) -> Result<()> {
         let buckets = self.buckets(psu, source).await?;
         self.settle_in(buckets, psu, source).await
@@ -351,7 +352,8 @@ fn origin(source: Source<'_>) -> String {
     }
 }
 
-/// The network of an address, as large as a provider gives one customer: 24 bits of IPv4, 56 of IPv6.
+/// The network of an address, as large as a provider gives one customer: 24 bits of IPv4, 56 of
+/// IPv6.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8))),
@@ -414,7 +416,7 @@ mod tests {
     }
 
     async fn scene_of(kind: Kind) -> (tempfile::TempDir, Arc<ManualClock>, Lockout) {
-        let (database, folder) = crate::store::testing::database().await;
+        let (database, folder) = crate::store::tests::database().await;
         let clock = Arc::new(ManualClock::at("2026-11-24T12:00:00Z".parse().unwrap()));
         let vault = Vault::new(&[7; 32], Arc::new(SystemRandomness)).unwrap();
         let calendar = Calendar::new(Arc::clone(&clock) as Arc<dyn Clock>, Tz::UTC);

@@ -120,8 +120,8 @@ impl Passkeys {
         value(&options)
     }
 
-    /// Finishes a registration with the browser's answer, under the credentials by which the customer
-    /// has authenticated.
+    /// Finishes a registration with the browser's answer, under the credentials by which the
+    /// customer has authenticated.
     pub(crate) async fn finish(
         &self,
         psu: &PsuId,
@@ -173,9 +173,9 @@ impl Passkeys {
         remove_element(&self.database, delete, psu, id).await
     }
 
-    /// Decoy options that look like a challenge and accept no answer: with the customer's own passkeys,
-    /// or with an invented one, the same each time. They do not reveal whether the customer exists
-    /// (`WebAuthn`, section 14.6.2).
+    /// Decoy options that look like a challenge and accept no answer: with the customer's own
+    /// passkeys, or with an invented one, the same each time. They do not reveal whether the
+    /// customer exists (`WebAuthn`, section 14.6.2).
     pub(super) async fn decoy(&self, psu: &PsuId) -> Result<serde_json::Value> {
         let keys = self.keys(psu).await?;
         let (options, _) = self
@@ -318,8 +318,8 @@ impl Method for Passkeys {
     }
 }
 
-/// Whether a signature counter has increased from the stored one (`WebAuthn`, section 7.2, step 22).
-/// Both are 0 for a passkey that does not count.
+/// Whether a signature counter has increased from the stored one (`WebAuthn`, section 7.2, step
+/// 22). Both are 0 for a passkey that does not count.
 const fn is_ahead(counter: u32, stored: u32) -> bool {
     counter > stored || (counter == 0 && stored == 0)
 }
@@ -359,7 +359,8 @@ mod tests {
     const ORIGIN: &str = "https://banking.example";
     const ID: [u8; 16] = [7; 16];
 
-    /// An authenticator with one key (`WebAuthn`, sections 6.1 and 6.5.4): a copy of it signs as well.
+    /// An authenticator with one key (`WebAuthn`, sections 6.1 and 6.5.4): a copy of it signs as
+    /// well.
     struct Authenticator(EcdsaKeyPair);
 
     impl Authenticator {
@@ -443,7 +444,7 @@ mod tests {
 
     impl Scene {
         async fn set() -> Self {
-            let (database, folder) = crate::store::testing::database().await;
+            let (database, folder) = crate::store::tests::database().await;
             let clock: Arc<dyn Clock> =
                 Arc::new(ManualClock::at("2026-11-24T12:00:00Z".parse().unwrap()));
             let vault = Vault::new(&[3; 32], Arc::new(SystemRandomness)).unwrap();
@@ -563,7 +564,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_is_good_for_ten_minutes_and_none_from_a_clock_that_is_ahead() {
-        let (database, _folder) = crate::store::testing::database().await;
+        let (database, _folder) = crate::store::tests::database().await;
         let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
         let passkeys = |minutes| {
             let clock = Arc::new(ManualClock::at(now + TimeDelta::minutes(minutes)));

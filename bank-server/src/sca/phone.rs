@@ -91,8 +91,8 @@ impl Phones {
         self.enrol_in_place_of(None, psu, None).await
     }
 
-    /// Enrols a device for a customer who has authenticated under that version of her credentials. The
-    /// earlier enrolment of the device, for her or for another customer, ends.
+    /// Enrols a device for a customer who has authenticated under that version of her credentials.
+    /// The earlier enrolment of the device, for her or for another customer, ends.
     pub(crate) async fn enrol_in_place_of(
         &self,
         before: Option<&str>,
@@ -154,8 +154,8 @@ impl Phones {
         remove_element(&self.database, delete, psu, id).await
     }
 
-    /// The customer of that device, if it is enrolled. An enrolment by a clock that was ahead counts
-    /// from now.
+    /// The customer of that device, if it is enrolled. An enrolment by a clock that was ahead
+    /// counts from now.
     pub async fn owner(&self, token: &str) -> Result<Option<PsuId>, StoreError> {
         let (token, now) = (digest::sha256(token.as_bytes()), self.calendar.now());
         let found: Option<(String, i64)> =
@@ -236,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_device_that_was_enrolled_by_a_clock_ahead_lasts_no_longer_than_others() {
-        let (database, _folder) = crate::store::testing::database().await;
+        let (database, _folder) = crate::store::tests::database().await;
         let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
         let phones = |clock: &Arc<ManualClock>| {
             let calendar = Calendar::new(Arc::clone(clock) as Arc<dyn Clock>, Tz::UTC);

@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
     use crate::store::consents::Consents;
-    use crate::store::{Database, DatabaseLocation, testing};
+    use crate::store::{Database, DatabaseLocation, tests};
 
     const CONSENT: &str = "\
         INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, \
@@ -162,7 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_replica_changes_it_knows_at_once_and_the_others_within_a_second() {
-        let (place, _folder) = testing::empty().await;
+        let (place, _folder) = tests::empty().await;
         Database::migrate(&place).await.unwrap();
         let (here, at_home) = replica(&place).await;
         let (there, other_replica) = replica(&place).await;
@@ -183,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_consent_is_known_for_its_own_tpp_alone_and_only_while_it_is_valid() {
-        let (place, _folder) = testing::empty().await;
+        let (place, _folder) = tests::empty().await;
         Database::migrate(&place).await.unwrap();
         let (here, consents) = replica(&place).await;
         sqlx::query(CONSENT).execute(here.pool()).await.unwrap();

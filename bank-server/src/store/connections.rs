@@ -45,21 +45,21 @@ impl ConnectionStatus {
 pub struct Connection {
     /// Its id, on our own pages.
     pub id: String,
-    /// Whose it is.
+    /// The customer.
     pub psu: PsuId,
     /// The other bank.
     pub bank: OrganisationId,
     /// Its status.
     pub status: ConnectionStatus,
-    /// When it was begun.
+    /// Time of its begin.
     pub begun: DateTime<Utc>,
-    /// When the customer came back from the other bank.
+    /// Time of the customer's return from the other bank.
     pub returned: Option<DateTime<Utc>>,
     /// The id of the consent at the other bank.
     pub consent: Option<String>,
     /// The id of its authorisation.
     pub authorisation: Option<String>,
-    /// Where the customer approves it.
+    /// Link for the approval.
     pub link: Option<String>,
     /// The last day of the consent.
     pub valid_until: Option<NaiveDate>,
@@ -77,7 +77,7 @@ pub struct Connection {
 pub struct NewConnection<'a> {
     /// The id it will have.
     pub id: &'a str,
-    /// Whose it is.
+    /// The customer.
     pub psu: &'a PsuId,
     /// The other bank.
     pub bank: &'a OrganisationId,
@@ -93,7 +93,7 @@ pub struct RequestedConsent {
     pub consent: String,
     /// The id of its authorisation, if the bank has returned it.
     pub authorisation: Option<String>,
-    /// Where the customer approves it.
+    /// Link for the approval.
     pub link: String,
 }
 
@@ -335,16 +335,11 @@ impl Connections {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let mut transaction = self.database.begin_write().await?;
-        transaction
-            .take(AdvisoryLock::Customer(&connection.psu))
+        let psu = &connection.psu;
+        transaction.take(AdvisoryLock::Customer(psu)).await?;
+        let ended = ConnectionStatus::Ended;
+        self.remove(&mut transaction, psu, &connection.bank, ended)
             .await?;
-        self.remove(
-            &mut transaction,
-            &connection.psu,
-            &connection.bank,
-            ConnectionStatus::Ended,
-        )
-        .await?;
         sqlx::query(
             "UPDATE connection SET status = 'ended', consent = NULL, authorisation = NULL, link = \
              NULL, data = NULL, fetched = NULL, \
@@ -417,23 +412,16 @@ impl Connections {
         bank: &OrganisationId,
         status: ConnectionStatus,
     ) -> Result<Option<Connection>> {
-        const ONE: &str = "WHERE psu = $1 AND bank = $2 AND status = $3";
-
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM connection {ONE}"
+        let removed = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "DELETE FROM connection WHERE psu = $1 AND bank = $2 AND status = $3 \
+             RETURNING {COLUMNS}"
         )))
         .bind(&psu.0)
         .bind(bank.as_str())
         .bind(status.as_str())
-        .fetch_optional(&mut **transaction)
+        .fetch_all(&mut **transaction)
         .await?;
-        sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM connection {ONE}")))
-            .bind(&psu.0)
-            .bind(bank.as_str())
-            .bind(status.as_str())
-            .execute(&mut **transaction)
-            .await?;
-        row.as_ref().map(|row| self.read(row)).transpose()
+        removed.first().map(|row| self.read(row)).transpose()
     }
 
     fn seal(

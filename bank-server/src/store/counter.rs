@@ -5,7 +5,6 @@
 //! increments in one step, so that two requests never get the last read, on whichever replica.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::io;
 use std::num::NonZeroU32;
 
@@ -14,15 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Database, Result, StoreError};
 
-/// Key of a counter: a consent and one resource. Statements lock rows in the order of the keys, so
-/// that no two deadlock.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub(super) consent: String,
-    pub(super) endpoint: String,
-    pub(super) account: String,
-    pub(super) item: String,
-}
+/// Key of a counter: a consent, and the endpoint, account and item of one resource. Statements lock
+/// rows in the order of the keys, so that no two deadlock.
+pub(super) type Key = [String; 4];
 
 /// Handle of the counting task. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -166,21 +159,11 @@ async fn add(database: &Database, batch: &[CountRequest]) -> Result<Vec<bool>> {
         .bind(day.to_string())
         .bind(i64::from(limit.get()))
         .bind(latest.to_string());
-    for CountRequest { key, .. } in batch {
-        query = query
-            .bind(key.consent.as_str())
-            .bind(key.endpoint.as_str())
-            .bind(key.account.as_str())
-            .bind(key.item.as_str());
+    for part in batch.iter().flat_map(|request| &request.key) {
+        query = query.bind(part.as_str());
     }
     let rows: Vec<(String, String, String, String)> = query.fetch_all(database.counting()).await?;
-    let key = |(consent, endpoint, account, item)| Key {
-        consent,
-        endpoint,
-        account,
-        item,
-    };
-    let counted: BTreeSet<Key> = rows.into_iter().map(key).collect();
+    let counted: BTreeSet<Key> = rows.into_iter().map(Key::from).collect();
     Ok(batch
         .iter()
         .map(|request| counted.contains(&request.key))
@@ -188,28 +171,21 @@ async fn add(database: &Database, batch: &[CountRequest]) -> Result<Vec<bool>> {
 }
 
 fn statement(reads: usize) -> String {
-    let mut text =
-        "INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) VALUES "
-            .to_owned();
-    for read in 0..reads {
-        let comma = if read == 0 { "" } else { ", " };
+    let values = (0..reads).map(|read| {
         let [consent, endpoint, account, item] = [4, 5, 6, 7].map(|number| read * 4 + number);
-        // Writing to a String cannot fail.
-        let _ = write!(
-            text,
-            "{comma}(${consent}, ${endpoint}, ${account}, ${item}, $1, 1)"
-        );
-    }
-    text.push_str(
-        " ON CONFLICT (consent_id, endpoint, account, item) DO UPDATE SET \
+        format!("(${consent}, ${endpoint}, ${account}, ${item}, $1, 1)")
+    });
+    let values = values.collect::<Vec<_>>().join(", ");
+    format!(
+        "INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) VALUES {values} \
+         ON CONFLICT (consent_id, endpoint, account, item) DO UPDATE SET \
          count = CASE WHEN excluded.day > consent_use.day OR consent_use.day > $3 THEN 1 ELSE \
          consent_use.count + 1 END, \
          day = CASE WHEN excluded.day > consent_use.day OR consent_use.day > $3 THEN excluded.day \
          ELSE consent_use.day END \
          WHERE excluded.day > consent_use.day OR consent_use.day > $3 OR consent_use.count < $2 \
-         RETURNING consent_id, endpoint, account, item",
-    );
-    text
+         RETURNING consent_id, endpoint, account, item"
+    )
 }
 
 #[cfg(test)]
@@ -217,7 +193,7 @@ mod tests {
     use futures::future::join_all;
 
     use super::*;
-    use crate::store::testing;
+    use crate::store::tests;
 
     async fn with_consents(database: &Database, ids: &[&str]) {
         for id in ids {
@@ -236,12 +212,7 @@ mod tests {
     }
 
     fn key(consent: &str, item: &str) -> Key {
-        Key {
-            consent: consent.to_owned(),
-            endpoint: "transaction".to_owned(),
-            account: "a".to_owned(),
-            item: item.to_owned(),
-        }
+        [consent, "transaction", "a", item].map(str::to_owned)
     }
 
     fn day(day: u32) -> NaiveDate {
@@ -254,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_all_that_come_at_once_exactly_as_many_are_counted_as_a_day_has() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         with_consents(&database, &["c", "d"]).await;
         // As two replicas would.
         let counters = [
@@ -283,7 +254,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_new_day_counts_from_the_start_and_an_old_one_to_the_day_that_has_begun() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         with_consents(&database, &["c"]).await;
         let counter = Counter::start(database);
         let mut outcomes = Vec::new();
@@ -297,7 +268,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_count_of_a_day_that_has_not_begun_uses_up_nothing_of_today() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         with_consents(&database, &["c"]).await;
         let counter = Counter::start(database);
         let mut outcomes = Vec::new();
@@ -312,7 +283,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_counted_spoils_nothing_for_the_others() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         with_consents(&database, &["c"]).await;
         let counter = Counter::start(database);
         let reads = (0..20).map(|read| {

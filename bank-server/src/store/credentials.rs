@@ -207,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_key_seals_nothing_beside_what_is_there() {
-        let (database, _folder) = crate::store::testing::database().await;
+        let (database, _folder) = crate::store::tests::database().await;
         let with = |key| {
             let vault = Vault::new(&[key; 32], Arc::new(SystemRandomness)).unwrap();
             CustomerCredentials::new(database.clone(), vault)
@@ -251,7 +251,7 @@ mod tests {
                 "SELECT psu FROM passkey_question",
             ),
         ];
-        let (database, _folder) = crate::store::testing::database().await;
+        let (database, _folder) = crate::store::tests::database().await;
         let vault = Vault::new(&[3; 32], Arc::new(SystemRandomness)).unwrap();
         let credentials = CustomerCredentials::new(database.clone(), vault);
         for (insert, _) in HERS {
@@ -276,7 +276,7 @@ mod tests {
 
     #[tokio::test]
     async fn new_credentials_have_another_version() {
-        let (database, _folder) = crate::store::testing::database().await;
+        let (database, _folder) = crate::store::tests::database().await;
         let vault = Vault::new(&[3; 32], Arc::new(SystemRandomness)).unwrap();
         let credentials = CustomerCredentials::new(database.clone(), vault);
         let anna = PsuId("anna".to_owned());

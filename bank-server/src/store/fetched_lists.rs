@@ -117,7 +117,7 @@ impl SharedCrlCache for FetchedLists {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::testing;
+    use crate::store::tests;
 
     const ADDRESS: &str = "http://ca.example/list";
 
@@ -132,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_is_fetched_once_for_all_replicas() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         let crl_cache = FetchedLists::new(database);
         let look = async |since, now| crl_cache.get_or_claim(wanted(since, now)).await.unwrap();
         let found = |fetched, content: &[u8]| CacheLookup::Hit {
@@ -165,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_replica_claims_a_fetch_once_the_list_is_there() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         let crl_cache = FetchedLists::new(database);
         assert_eq!(crl_cache.fetched(&wanted(100, 101)).await.unwrap(), None);
         crl_cache
@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_released_or_expired_claim_can_be_taken() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         let crl_cache = FetchedLists::new(database);
         let look = async |now| crl_cache.get_or_claim(wanted(0, now)).await.unwrap();
         assert_eq!(look(100).await, CacheLookup::Claimed);
@@ -191,7 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_replica_whose_clock_is_ahead_keeps_no_list_from_the_others() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         let crl_cache = FetchedLists::new(database);
         let look = async |now| crl_cache.get_or_claim(wanted(0, now)).await.unwrap();
         assert_eq!(look(1_000_000).await, CacheLookup::Claimed, "ahead");

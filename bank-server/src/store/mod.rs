@@ -29,7 +29,7 @@ mod schema;
 pub mod scratch;
 pub mod sessions;
 #[cfg(test)]
-pub(crate) mod testing;
+pub(crate) mod tests;
 mod tpps;
 pub mod usage;
 pub mod vault;
@@ -94,17 +94,17 @@ pub enum StoreError {
     /// The file cannot be opened or made.
     #[error("the database {} cannot be opened: {error}", path.display())]
     Open {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         error: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The file is not a database: an incomplete copy, another file, or damaged pages.
     #[error("{} is no whole database: {problem}", path.display())]
     Damaged {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
     /// The file mode lets more than the owner write, or more than owner and group read.
@@ -118,7 +118,7 @@ pub enum StoreError {
     #[error("the database {} is not there or empty, and its key {} is \
         there", path.display(), key.display())]
     NoFile {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Its key.
         key: PathBuf,
@@ -136,17 +136,17 @@ pub enum StoreError {
             from writing",
     })]
     InUse {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What it was wanted for.
+        /// The use that was refused.
         wanted_for: DatabaseUse,
     },
     /// The database server is unreachable, or refuses the login.
     #[error("the database at {server} cannot be opened: {error}")]
     Connect {
-        /// Which server and database; without user and password.
+        /// The server and database; without user and password.
         server: Box<Server>,
-        /// What went wrong.
+        /// The cause.
         error: sqlx::Error,
     },
     /// The tables are missing, or of an older version.
@@ -155,7 +155,7 @@ pub enum StoreError {
          needed"
     )]
     Schema {
-        /// Which server and database.
+        /// The server and database.
         server: Box<Server>,
         /// The version they have; 0 if there are none.
         found: i64,
@@ -429,98 +429,5 @@ impl Database {
         }
         self.0.counting.close().await;
         self.0.pool.close().await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use sqlx::Row as _;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_file_that_is_full_or_read_only_can_take_more_in_a_moment() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("bank.db");
-        let database = Database::open(&DatabaseLocation::File(path)).await.unwrap();
-        let mut connection = database.pool().acquire().await.unwrap();
-        for (set, unset) in [
-            (
-                "PRAGMA max_page_count = 1",
-                "PRAGMA max_page_count = 1000000",
-            ),
-            ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
-        ] {
-            sqlx::query(set).fetch_all(&mut connection).await.unwrap();
-            let large =
-                "INSERT INTO bank_state (name, value) VALUES ('large', hex(zeroblob(1000000)))";
-            let refused = sqlx::query(large).execute(&mut connection).await;
-            let refused = StoreError::from(refused.unwrap_err());
-            assert!(refused.is_transient(), "{refused}");
-            assert!(database.0.health.is_full(), "{refused}");
-            sqlx::query(unset).fetch_all(&mut connection).await.unwrap();
-            database.ready().await.unwrap();
-            assert!(!database.0.health.is_full());
-        }
-    }
-
-    #[test]
-    fn any_number_can_make_the_file_at_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let runtime = || {
-            let mut builder = tokio::runtime::Builder::new_current_thread();
-            builder.enable_all().build().unwrap()
-        };
-        for round in 0..3 {
-            let place = DatabaseLocation::File(folder.path().join(format!("{round}.db")));
-            let open = || {
-                runtime().block_on(async {
-                    let database = Database::open(&place).await.unwrap();
-                    database.ready().await.unwrap();
-                    database.close().await;
-                });
-            };
-            std::thread::scope(|scope| {
-                for _ in 0..12 {
-                    scope.spawn(open);
-                }
-            });
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_committed_is_on_disk_and_for_its_owner_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        // A name that a URL would have to escape.
-        let path = folder.path().join("bank 100%?.db");
-        let database = Database::open(&DatabaseLocation::File(path.clone()))
-            .await
-            .unwrap();
-        let synchronous = sqlx::query("PRAGMA synchronous")
-            .fetch_one(database.pool())
-            .await
-            .unwrap();
-        assert_eq!(synchronous.get::<i64, _>(0), 2, "FULL");
-        let synchronous = sqlx::query("PRAGMA synchronous")
-            .fetch_one(database.counting())
-            .await
-            .unwrap();
-        assert_eq!(
-            synchronous.get::<i64, _>(0),
-            1,
-            "NORMAL, where reads are counted"
-        );
-        let journal = sqlx::query("PRAGMA journal_mode")
-            .fetch_one(database.pool())
-            .await
-            .unwrap();
-        assert_eq!(journal.get::<String, _>(0), "wal");
-        let mode = std::os::unix::fs::PermissionsExt::mode(
-            &std::fs::metadata(&path).unwrap().permissions(),
-        );
-        assert_eq!(mode & 0o777, 0o600);
-        let nowhere = DatabaseLocation::File(folder.path().join("nowhere/bank.db"));
-        let error = Database::open(&nowhere).await.unwrap_err();
-        assert!(error.to_string().contains("nowhere/bank.db"), "{error}");
     }
 }

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::domain::PsuId;
     use crate::store::consents::Consents;
-    use crate::store::testing;
+    use crate::store::tests;
 
     const CONSENT: &str = "\
         INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, \
@@ -103,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn reports_go_on_for_a_customer_who_is_not_named_and_say_when_they_were_noted() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         sqlx::query(CONSENT).execute(database.pool()).await.unwrap();
         let consents = Consents::new(database.clone());
         let tpp = "PSDDE-BAFIN-100001".parse().unwrap();

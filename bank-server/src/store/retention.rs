@@ -239,7 +239,7 @@ impl Retention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::testing;
+    use crate::store::tests;
 
     fn now() -> DateTime<Utc> {
         "2026-11-24T12:00:00Z".parse().unwrap()
@@ -316,7 +316,7 @@ mod tests {
 
     #[tokio::test]
     async fn consents_go_so_long_after_they_are_over_and_what_belongs_to_them_goes_with_them() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         consent(
             &database,
             "revoked long ago",
@@ -349,7 +349,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_a_consent_that_goes_on_approvals_stay_and_what_came_to_nothing_goes() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         consent(&database, "goes on", "valid", 300, "2027-01-01").await;
         for (id, status, acted) in [
             ("refused long ago", "failed", 101),
@@ -366,7 +366,7 @@ mod tests {
 
     #[tokio::test]
     async fn counts_sessions_and_the_rest_go_in_their_time() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         consent(&database, "goes on", "valid", 300, "2027-01-01").await;
         for day in ["2026-10-19", "2026-10-20", "2026-11-24", ""] {
             run(
@@ -441,7 +441,7 @@ mod tests {
 
     #[tokio::test]
     async fn by_a_clock_that_is_years_fast_a_run_takes_what_became_old_in_minutes() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         consent(&database, "goes on", "valid", 0, "2027-02-01").await;
         consent(&database, "over", "revokedByPsu", 397, "2026-01-01").await;
         let retention = retention(&database);
@@ -484,7 +484,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_tpp_goes_with_its_last_consent() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         for (id, tpp, acted) in [
             ("over", "stays", 397),
             ("goes on", "stays", 0),
@@ -514,7 +514,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_was_known_reports_and_connections_that_ended_go_in_their_time() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         for days in [1, 101, 397] {
             let then = ago(days);
             run(
@@ -561,7 +561,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_than_a_piece_goes_in_several() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         for number in 0..=2 * BATCH {
             run(
                 &database,
@@ -577,7 +577,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_old_is_found_by_its_index() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         for batch in retention(&database).batches(now()) {
             for (statement, index) in batch.iter().flat_map(|statement| {
                 [

@@ -122,7 +122,7 @@ mod tests {
     use crate::store::consents::Consents;
     use crate::store::engine::Engine;
     use crate::store::usage::Usage;
-    use crate::store::{DatabaseLocation, testing};
+    use crate::store::{DatabaseLocation, tests};
 
     /// What version 7 has written of a consent, and of what it opens.
     const OF_VERSION_7: &str = "\
@@ -161,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_version_before_has_written_is_read_and_it_goes_on_writing() {
-        let (place, _folder) = testing::empty().await;
+        let (place, _folder) = tests::empty().await;
         let mut old = at_version(&place, 7).await;
         old.execute(OF_VERSION_7).await.unwrap();
         let (before, after) = Database::migrate(&place).await.unwrap();
@@ -209,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn both_engines_have_the_tables_that_are_listed() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         let statement = match database.0.engine {
             Engine::Sqlite => SQLITE,
             Engine::Postgres => POSTGRES,

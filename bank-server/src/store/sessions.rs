@@ -41,13 +41,13 @@ impl SessionScope {
 pub struct Session {
     /// SHA-256 of its token, in hexadecimal: its name within the bank.
     pub digest: String,
-    /// Whose it is.
+    /// The customer.
     pub psu: PsuId,
     /// Its scope.
     pub scope: SessionScope,
-    /// When it began: the time of the second element.
+    /// Time of its begin: that of the second element.
     pub begun: DateTime<Utc>,
-    /// When it was last written down that it was used.
+    /// Time of the last recorded use.
     pub last_seen: DateTime<Utc>,
     /// The version of her credentials at the moment at which the session was found.
     pub credentials: CredentialsVersion,
@@ -58,7 +58,7 @@ pub struct Session {
 pub struct NewSession<'a> {
     /// SHA-256 of its token.
     pub digest: &'a str,
-    /// Whose it is.
+    /// The customer.
     pub psu: &'a PsuId,
     /// Its scope.
     pub scope: SessionScope,
@@ -216,7 +216,7 @@ mod tests {
     use crate::store::vault::Vault;
 
     async fn sessions() -> (Sessions, tempfile::TempDir) {
-        let (database, folder) = crate::store::testing::database().await;
+        let (database, folder) = crate::store::tests::database().await;
         let lifetime = SessionLifetime {
             idle: TimeDelta::minutes(10),
             whole: TimeDelta::hours(8),
@@ -350,7 +350,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_session_begins_under_credentials_that_were_replaced() {
-        let (database, _folder) = crate::store::testing::database().await;
+        let (database, _folder) = crate::store::tests::database().await;
         let lifetime = SessionLifetime {
             idle: TimeDelta::minutes(10),
             whole: TimeDelta::hours(8),

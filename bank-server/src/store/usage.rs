@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
-use super::counter::{Counter, Key};
+use super::counter::Counter;
 use super::{Database, Result};
 use crate::domain::{AccountId, Consent, Resource};
 
@@ -58,12 +58,7 @@ impl Usage {
         limit: NonZeroU32,
     ) -> Result<bool> {
         let (endpoint, account, item) = resource.key();
-        let key = Key {
-            consent: consent.to_owned(),
-            endpoint: endpoint.to_owned(),
-            account: account.to_owned(),
-            item: item.to_owned(),
-        };
+        let key = [consent, endpoint, account, item].map(str::to_owned);
         self.counter.count(key, day, latest, limit).await
     }
 
@@ -157,11 +152,11 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::testing;
+    use crate::store::tests;
 
     #[tokio::test]
     async fn the_last_two_resources_read_at_once_end_a_consent_for_one_read() {
-        let (database, _folder) = testing::database().await;
+        let (database, _folder) = tests::database().await;
         let usage = Usage::new(database.clone());
         let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
         let later = now + TimeDelta::minutes(20);

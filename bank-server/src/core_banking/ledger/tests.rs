@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::domain::Arrival;
 use crate::store::consents::Consents;
-use crate::store::testing;
+use crate::store::tests;
 
 struct Scene {
     database: Database,
@@ -17,7 +17,7 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Self {
-        let (database, folder) = testing::database().await;
+        let (database, folder) = tests::database().await;
         Self {
             database,
             _folder: folder,

@@ -28,7 +28,7 @@ fn day(text: &str) -> NaiveDate {
 
 impl Desk {
     async fn open() -> Self {
-        let (database, folder) = crate::store::testing::database().await;
+        let (database, folder) = crate::store::tests::database().await;
         let vault = Vault::new(&[7; 32], Arc::new(SystemRandomness)).unwrap();
         Self {
             connections: Connections::new(database.clone(), vault),

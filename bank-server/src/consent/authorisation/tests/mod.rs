@@ -92,7 +92,7 @@ impl Scene {
     }
 
     async fn with(change: impl FnOnce(&mut ScaConfig)) -> Self {
-        let (database, folder) = crate::store::testing::database().await;
+        let (database, folder) = crate::store::tests::database().await;
         import(&database, chrono::NaiveDate::MAX, world().as_bytes())
             .await
             .unwrap();

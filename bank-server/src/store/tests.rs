@@ -1,16 +1,12 @@
-//! Test databases, one for each test, on the engine that the tests are run for: SQLite, or the
-//! PostgreSQL server that `BANK_TEST_POSTGRES` names (`tests/run` starts one, and runs these tests
-//! for both).
+//! Tests of the store, and test databases, one for each test, on the engine that the tests are run
+//! for: SQLite, or the PostgreSQL server that `BANK_TEST_POSTGRES` names (`tests/run` starts one,
+//! and runs these tests for both).
 
-use std::time::Duration;
-
-use prometheus_client::registry::Registry;
 use shared_types::environment::{Randomness as _, SystemRandomness};
 use sqlx::Row as _;
 use tempfile::TempDir;
 
-use super::engine::Engine;
-use super::{Database, DatabaseLocation, Server, WriteTransaction, scratch};
+use super::*;
 
 /// The folder is removed when it is dropped.
 pub(crate) async fn database() -> (Database, TempDir) {
@@ -129,4 +125,88 @@ impl Database {
         let lines: Vec<String> = rows.iter().map(|row| row.get(column)).collect();
         lines.join("\n")
     }
+}
+
+#[tokio::test]
+async fn a_file_that_is_full_or_read_only_can_take_more_in_a_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bank.db");
+    let database = Database::open(&DatabaseLocation::File(path)).await.unwrap();
+    let mut connection = database.pool().acquire().await.unwrap();
+    for (set, unset) in [
+        (
+            "PRAGMA max_page_count = 1",
+            "PRAGMA max_page_count = 1000000",
+        ),
+        ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+    ] {
+        sqlx::query(set).fetch_all(&mut connection).await.unwrap();
+        let large = "INSERT INTO bank_state (name, value) VALUES ('large', hex(zeroblob(1000000)))";
+        let refused = sqlx::query(large).execute(&mut connection).await;
+        let refused = StoreError::from(refused.unwrap_err());
+        assert!(refused.is_transient(), "{refused}");
+        assert!(database.0.health.is_full(), "{refused}");
+        sqlx::query(unset).fetch_all(&mut connection).await.unwrap();
+        database.ready().await.unwrap();
+        assert!(!database.0.health.is_full());
+    }
+}
+
+#[test]
+fn any_number_can_make_the_file_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    for round in 0..3 {
+        let place = DatabaseLocation::File(folder.path().join(format!("{round}.db")));
+        let open = || {
+            runtime().block_on(async {
+                let database = Database::open(&place).await.unwrap();
+                database.ready().await.unwrap();
+                database.close().await;
+            });
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..12 {
+                scope.spawn(open);
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn what_is_committed_is_on_disk_and_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    // A name that a URL would have to escape.
+    let path = folder.path().join("bank 100%?.db");
+    let database = Database::open(&DatabaseLocation::File(path.clone()))
+        .await
+        .unwrap();
+    let synchronous = sqlx::query("PRAGMA synchronous")
+        .fetch_one(database.pool())
+        .await
+        .unwrap();
+    assert_eq!(synchronous.get::<i64, _>(0), 2, "FULL");
+    let synchronous = sqlx::query("PRAGMA synchronous")
+        .fetch_one(database.counting())
+        .await
+        .unwrap();
+    assert_eq!(
+        synchronous.get::<i64, _>(0),
+        1,
+        "NORMAL, where reads are counted"
+    );
+    let journal = sqlx::query("PRAGMA journal_mode")
+        .fetch_one(database.pool())
+        .await
+        .unwrap();
+    assert_eq!(journal.get::<String, _>(0), "wal");
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let nowhere = DatabaseLocation::File(folder.path().join("nowhere/bank.db"));
+    let error = Database::open(&nowhere).await.unwrap_err();
+    assert!(error.to_string().contains("nowhere/bank.db"), "{error}");
 }
