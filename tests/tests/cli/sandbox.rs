@@ -18,7 +18,7 @@ use fixtures::sandbox::{Options, Sandbox, SandboxFolder, run_story};
 use fixtures::world::STORY_CUSTOMER;
 use serde_json::Value;
 use tests::http::begin_request;
-use tests::programs::{both, own};
+use tests::programs::{both, own, system};
 use tests::running_sandbox::{RunningSandbox, enter};
 use tests::sdk::BANK_B;
 use tests::stores;
@@ -41,6 +41,15 @@ fn fails(output: &Output, cause: &str, advice: &str) {
     let (error, to_do) = said.split_once("\n  to do: ").unwrap();
     assert!(error.contains(cause), "{said}");
     assert!(to_do.contains(advice), "{said}");
+}
+
+/// Whether the story was told, and each of its calls ended as expected.
+fn ended_as_expected(printed: &str) -> bool {
+    let mut lines = printed.lines();
+    let counted = lines.find_map(|line| line.strip_suffix(" calls ended as expected."));
+    counted.is_some_and(
+        |counted| matches!(counted.split_once(" of "), Some((good, all)) if good == all),
+    )
 }
 
 fn description(folder: &Path) -> Value {
@@ -382,15 +391,29 @@ async fn ctrl_c_is_told_and_another_one_ends_it_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_end_tells_how_it_goes_on() {
+async fn its_end_prints_the_command_that_starts_it_again() {
     let folder = tempfile::tempdir().unwrap();
-    let mut sandbox = RunningSandbox::start(folder.path(), &[]);
+    let mut sandbox = RunningSandbox::start(&folder.path().join("it's mine"), &[]);
     sandbox.child.signal("INT");
-    let again = format!("stopped; `sandbox --dir {}`", folder.path().display());
-    sandbox
-        .child
-        .line(|line| line.starts_with(&again).then_some(()));
+    let child = &mut sandbox.child;
+    child.line(|line| line.starts_with("stopped; ").then_some(()));
+    let command = child.line(|line| Some(line.to_owned()));
     assert!(sandbox.child.wait().await.success());
+    // Typed as it stands, in a shell that knows no folder of this build.
+    assert!(command.ends_with(" --port-base 0"), "{command}");
+    let again = system("sh")
+        .args(["-c", &format!("{command} --once")])
+        .env("PATH", "/usr/bin:/bin")
+        .output()
+        .unwrap();
+    assert!(ended_as_expected(&both(&again)), "{}", both(&again));
+    let codes = own("sandbox").arg("codes").arg(&sandbox.folder).output();
+    let note = both(&codes.unwrap());
+    let (program, _) = command.split_once(" --dir ").unwrap();
+    assert!(
+        note.contains(&format!("`{} --dir '", program.trim())),
+        "{note}"
+    );
 }
 
 #[test]
@@ -408,9 +431,9 @@ fn one_sandbox_at_a_time_has_a_folder() {
         fails(
             &once(folder.path(), arguments),
             "a sandbox runs in",
-            "stop it first, or name another folder",
+            "stop it first, or start another one beside it with --dir FOLDER --port-base 0",
         );
-        let codes = format!("`sandbox codes {}`", folder.path().display());
+        let codes = format!("sandbox codes {}`", folder.path().display());
         fails(&once(folder.path(), arguments), "a sandbox runs in", &codes);
     }
     assert_eq!(files(folder.path()), before);
