@@ -79,7 +79,8 @@ impl RunningSandbox {
             .unwrap();
         let note = String::from_utf8_lossy(&codes.stderr);
         assert!(
-            codes.status.success() && note.starts_with("note: a code serves once"),
+            codes.status.success()
+                && note.starts_with("note: each code is valid for a minute and for one use"),
             "{codes:?}"
         );
         String::from_utf8(codes.stdout).unwrap()
