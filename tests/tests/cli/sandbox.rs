@@ -333,6 +333,17 @@ async fn a_sandbox_goes_on_where_it_was_and_begins_anew_when_told_to() {
         assert!(output.status.success(), "{}", both(&output));
     }
     assert!(path.join("bank-client/default/copy.db.runs").is_dir());
+    // What the documents' commands with the examples keep.
+    let made_by_examples = [
+        "accounts.db",
+        "accounts.key",
+        "consent-life.db",
+        "whole-app.db-wal",
+    ]
+    .map(|file| path.join("bank-client/examples").join(file));
+    for file in &made_by_examples {
+        fs::write(file, "sealed with a key that is removed").unwrap();
+    }
     fs::write(path.join("notes.txt"), "mine").unwrap();
     let consent = after["consents"]["bank-a-at-bank-b"].as_str().unwrap();
     let read = sandbox.asks_as(
@@ -347,7 +358,9 @@ async fn a_sandbox_goes_on_where_it_was_and_begins_anew_when_told_to() {
     let sandbox = RunningSandbox::start(path, &["--fresh"]);
     let anew = sandbox.description();
     assert_ne!(anew["consents"], before["consents"]);
+    assert!(sandbox.printed.contains("local copies of bank-client"));
     assert!(!path.join("bank-client/default").exists());
+    assert!(made_by_examples.iter().all(|file| !file.exists()));
     let now = files(path);
     assert!(!same("pki", &now) && !same("scheme-ca", &now) && !same("bank-a.key", &now));
     for own in [
