@@ -125,47 +125,52 @@ impl FirstTimeUser {
     /// from the terminal, without it from the browser that was opened.
     pub async fn connects(&mut self, caption: &str, bank: Bank, arguments: &[&str]) {
         let (told, status) = self
-            .approves(self.banks.customer(bank), &mut self.command(arguments))
+            .approves([self.banks.customer(bank)], &mut self.command(arguments))
             .await;
         assert!(status.success(), "{told}");
         self.note(caption, arguments, &told);
     }
 
-    /// The same, for that customer. What the program has printed, and how it has ended.
-    pub async fn approves(
+    /// The same, for these customers, one after another, each on a page of their own. What the
+    /// program has printed, and how it has ended.
+    pub async fn approves<const N: usize>(
         &self,
-        who: SampleCustomer,
+        customers: [SampleCustomer; N],
         command: &mut Command,
     ) -> (String, ExitStatus) {
         let is_printed = command.get_args().any(|argument| argument == "--print");
-        let child = command
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (child, mut told, page) = read_page(child);
-        let page = if is_printed {
-            page
-        } else {
-            let visited = self.visited();
-            wait_for("the browser", || {
-                fs::read_to_string(&visited)
-                    .ok()
-                    .filter(|page| page.ends_with('\n'))
-            })
-            .await
-            .trim()
-            .to_owned()
-        };
-        let _ = fs::remove_file(self.visited());
-        // Each code is good for one thing.
-        self.banks.clock.advance(TimeDelta::seconds(30));
-        let mut customer = Customer::new(who, self.banks.clock.clone());
-        let came = customer.approve(&page).await.unwrap();
-        assert!(
-            came.status == 200 && came.html.contains("You can close this window"),
-            "{came:?}"
-        );
+        let mut told = String::new();
+        for who in customers {
+            let page;
+            (child, page) = read_page(child, &mut told);
+            let page = if is_printed {
+                page
+            } else {
+                let visited = self.visited();
+                wait_for("the browser", || {
+                    fs::read_to_string(&visited)
+                        .ok()
+                        .filter(|page| page.ends_with('\n'))
+                })
+                .await
+                .trim()
+                .to_owned()
+            };
+            let _ = fs::remove_file(self.visited());
+            // Each code is good for one thing.
+            self.banks.clock.advance(TimeDelta::seconds(30));
+            let mut customer = Customer::new(who, self.banks.clock.clone());
+            let came = customer.approve(&page).await.unwrap();
+            assert!(
+                came.status == 200 && came.html.contains("You can close this window"),
+                "{came:?}"
+            );
+        }
         let output = tokio::task::spawn_blocking(|| child.wait_with_output())
             .await
             .unwrap()
@@ -200,9 +205,8 @@ impl FirstTimeUser {
     }
 }
 
-/// Output of the program up to the address of the approval page, and that address.
-fn read_page(mut child: Child) -> (Child, String, String) {
-    let mut told = String::new();
+/// Adds the output of the program up to the address of the approval page. Returns that address.
+fn read_page(mut child: Child, told: &mut String) -> (Child, String) {
     let mut errors = BufReader::new(child.stderr.take().unwrap());
     loop {
         let mut line = String::new();
@@ -216,11 +220,11 @@ fn read_page(mut child: Child) -> (Child, String, String) {
                 .unwrap();
             panic!("no page: {told}{printed}");
         }
-        told += line.as_str();
+        *told += line.as_str();
         if line.starts_with("http") {
             // Nothing is behind it in the buffer yet: the program waits for the browser.
             child.stderr = Some(errors.into_inner());
-            return (child, told, line.trim().to_owned());
+            return (child, line.trim().to_owned());
         }
     }
 }

@@ -10,6 +10,7 @@ use bank_client::consent_manager::{
 use bank_client::directory::BankEntry;
 use bank_client::environment::SystemRandomness;
 use bank_client::{Error, ErrorKind};
+use shared_types::xs2a::authorisation::ScaStatus;
 use shared_types::xs2a::consent::ConsentStatus;
 use tokio::time::{interval, timeout};
 
@@ -39,6 +40,8 @@ struct Connecting<'a> {
     manager: ConsentManager,
     arguments: &'a Connect,
     prompt: Prompt,
+    /// Another holder of an account approves, after the customer.
+    is_further_holder: bool,
 }
 
 /// Connects the bank, or renews its connection.
@@ -48,7 +51,7 @@ pub(super) async fn run(
     screen: Screen,
 ) -> Result<(), Failure> {
     let entry = store.profile.find(&arguments.bank)?;
-    let connecting = Connecting {
+    let mut connecting = Connecting {
         entry,
         customer: &arguments.customer,
         manager: store.manager(&[entry])?,
@@ -56,6 +59,7 @@ pub(super) async fn run(
         prompt: Prompt {
             allowed: !arguments.no_input,
         },
+        is_further_holder: false,
     };
     let loopback = Loopback::open(arguments.port, &SystemRandomness)
         .await
@@ -65,13 +69,21 @@ pub(super) async fn run(
                 "give another one with --port, or none",
             )
         })?;
-    let approval = connecting.begin(store, &loopback).await?;
-    let status = connecting.approve(&approval, &loopback).await?;
     let label = connecting.label();
+    let mut approval = connecting.begin(store, &loopback).await?;
+    let mut status = connecting.approve(&approval, &loopback).await?;
+    while is_pending(&status) && is_partly_approved(&approval).await {
+        note(format!(
+            "{label}: approved; another holder of an account has to approve as well"
+        ));
+        connecting.is_further_holder = true;
+        let further = connecting.approve_further(store, &loopback).await;
+        (approval, status) = further.map_err(|failure| match failure {
+            Failure::Diagnostic(failed) => failed.exit(Exit::AnotherApproval).into(),
+            failure => failure,
+        })?;
+    }
     match status {
-        status if is_pending(&status) && is_partly_approved(&approval).await => {
-            Err(connecting.partly_approved().into())
-        }
         status if status.is_serving() => screen.line(format!("{label}: the connection {status}")),
         status => Err(connecting
             .diagnose(&ManagerError::NotServing(status))
@@ -106,7 +118,7 @@ impl Connecting<'_> {
                 .return_to(loopback.url())
                 .return_to_if_refused(loopback.url());
         }
-        if let Some(id) = &self.arguments.psu_id {
+        if let Some(id) = self.given_psu_id() {
             options = options.psu_id(id);
         }
         if let Some(approach) = self.arguments.approach {
@@ -267,21 +279,27 @@ impl Connecting<'_> {
             })
     }
 
-    /// The failure of a connection that another holder of an account has to approve as well.
-    fn partly_approved(&self) -> Diagnostic {
-        Diagnostic::new(
-            format!(
-                "{}: not connected yet: the approval is given, and another holder of an account has to approve as well",
-                self.label()
-            ),
-            format!(
-                "once the other holder has approved at {}, `bank-client accounts --bank {}` reads them; or connect with \
-                 `--accounts IBAN` those accounts alone that have one holder",
-                plain(&self.entry.name),
-                self.label()
-            ),
-        )
-        .exit(Exit::AnotherApproval)
+    /// Goes through the approval of another holder of an account.
+    async fn approve_further(
+        &self,
+        store: &ConnectionStore,
+        loopback: &Loopback,
+    ) -> Result<(Approval, ConnectionStatus), Failure> {
+        let approval = self.begin(store, loopback).await?;
+        if approval.authorisation_id().is_none()
+            && matches!(approval.next, NextStep::Redirect(_) | NextStep::Wait)
+        {
+            let again = connect_command(&self.entry.id, &self.label());
+            return Err(failure(
+                format!(
+                    "{}: the bank starts no authorisation for another holder",
+                    self.label()
+                ),
+                format!("connect the accounts that have one holder: `{again} --accounts IBAN`"),
+            ));
+        }
+        let status = self.approve(&approval, loopback).await?;
+        Ok((approval, status))
     }
 
     async fn follow(&self, id: &ConnectionId) -> Result<ConnectionStatus, Failure> {
@@ -298,7 +316,7 @@ impl Connecting<'_> {
     ) -> Result<Authorisation, Failure> {
         let (bank, consent) = (&approval.bank, approval.consent_id());
         let mut options = ApprovalOptions::new();
-        if let Some(id) = &self.arguments.psu_id {
+        if let Some(id) = self.given_psu_id() {
             options = options.psu_id(id);
         }
         let done = match (step, authorisation) {
@@ -351,8 +369,14 @@ impl Connecting<'_> {
         Ok(done?)
     }
 
+    /// The login name of the command line, which is the first holder's.
+    fn given_psu_id(&self) -> Option<&String> {
+        let id = self.arguments.psu_id.as_ref();
+        id.filter(|_| !self.is_further_holder)
+    }
+
     fn psu_id(&self) -> Result<String, Failure> {
-        match &self.arguments.psu_id {
+        match self.given_psu_id() {
             Some(id) => Ok(id.clone()),
             None => self
                 .prompt
@@ -380,10 +404,19 @@ fn is_pending(status: &ConnectionStatus) -> bool {
     matches!(status, ConnectionStatus::Waiting) || status.renewal() == Some(Renewal::Waiting)
 }
 
-/// Whether one holder of an account has approved and another one has yet to; false if the bank does
-/// not answer.
+/// Whether this approval has succeeded, and another holder of an account has yet to approve; false
+/// if the bank does not answer.
 async fn is_partly_approved(approval: &Approval) -> bool {
-    let status = approval.bank.consent_status(approval.consent_id()).await;
+    let (bank, consent) = (&approval.bank, approval.consent_id());
+    if let Some(id) = approval.authorisation_id()
+        && !matches!(
+            bank.authorisation_status(consent, id).await,
+            Ok(ScaStatus::Finalised)
+        )
+    {
+        return false;
+    }
+    let status = bank.consent_status(consent).await;
     matches!(status, Ok(ConsentStatus::PartiallyAuthorised))
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
+use shared_types::xs2a::authorisation::ScaStatus;
+use shared_types::xs2a::consent::ConsentStatus;
 
 use super::ConnectionId;
 use super::consent_terms::{LearntBankLimits, fewer_days, is_too_long};
@@ -131,6 +133,8 @@ impl ConsentManager {
     /// approved.
     ///
     /// A pending consent is returned, whichever process requested it: two calls do not renew twice.
+    /// If one holder of an account has approved it and another one has to, the next step is that of
+    /// a new authorisation, for the other holder.
     /// If its approval would use another return address or approach than `options`, it is
     /// terminated and a new one requested. If it was approved meanwhile, the next step is
     /// [`NextStep::Nothing`].
@@ -197,7 +201,7 @@ impl ConsentManager {
                 Next::Intended => tokio::time::sleep(POLL_INTERVAL).await,
                 Next::Waiting => {
                     self.poll_pending(id).await?;
-                    self.replace_failed_authorisation(id).await?;
+                    self.replace_ended_authorisation(id).await?;
                     let (connection, _) = self.load(id).await?;
                     let Some(approval) = self.approval(id, &connection)? else {
                         continue;
@@ -383,26 +387,44 @@ impl ConsentManager {
         })
     }
 
-    /// Drops a pending consent whose authorisation has failed: its link is dead.
-    async fn replace_failed_authorisation(&self, id: &ConnectionId) -> Result<(), ManagerError> {
+    /// Drops a pending consent whose authorisation has failed: its link is dead. If it has succeeded
+    /// and another holder of an account has to approve too, starts that holder's authorisation.
+    async fn replace_ended_authorisation(&self, id: &ConnectionId) -> Result<(), ManagerError> {
         let (connection, _) = self.load(id).await?;
-        let Some((_, answer)) = connection.waiting() else {
+        let Some((pending, answer)) = connection.waiting() else {
             return Ok(());
         };
         let Some(authorisation) = &answer.authorisation else {
             return Ok(());
         };
-        let bank = self.bank_handle(&connection.bank)?;
-        let status = bank
-            .authorisation_status(&answer.consent, authorisation)
-            .await;
-        if !matches!(
-            status,
-            Ok(shared_types::xs2a::authorisation::ScaStatus::Failed)
-        ) {
-            return Ok(());
+        let (bank, consent) = (self.bank_handle(&connection.bank)?, &answer.consent);
+        match bank.authorisation_status(consent, authorisation).await {
+            Ok(ScaStatus::Failed) => self.fail_pending(id, &connection, Event::Lapsed).await,
+            Ok(ScaStatus::Finalised)
+                if bank.consent_status(consent).await? == ConsentStatus::PartiallyAuthorised =>
+            {
+                let options = ApprovalOptions {
+                    psu_id: None,
+                    ..pending.options.clone()
+                };
+                let started = bank.start_authorisation(consent, &options).await?;
+                tracing::info!(bank = %connection.bank, connection = %id, "consent partially authorised, waiting for another holder's approval");
+                self.change(id, |now| {
+                    let same = now.is_pending(pending.request_id);
+                    let pending = now.pending.as_mut().filter(|_| same)?;
+                    pending.answer = Some(Answer {
+                        consent: consent.clone(),
+                        authorisation: Some(started.id.clone()),
+                        links: started.links.clone(),
+                    });
+                    (pending.options, pending.returned) = (options.clone(), false);
+                    Some(())
+                })
+                .await?;
+                Ok(())
+            }
+            _ => Ok(()),
         }
-        self.fail_pending(id, &connection, Event::Lapsed).await
     }
 
     /// Fails the pending request, if it is still the one that was seen.

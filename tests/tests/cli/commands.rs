@@ -8,6 +8,7 @@ use std::process::{Child, Stdio};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use serde_json::Value;
+use tests::browser::code_of;
 use tests::first_time_user::{FirstTimeUser, skeleton};
 use tests::programs::{both, own, system};
 use tests::script::Script;
@@ -426,20 +427,50 @@ async fn exit_codes_tell_scripts_what_happened() {
     says(&["--csv", "consents"], 0, "revoked by the customer");
 }
 
-/// An account at Bank B has two holders, and one of them has approved.
+/// An account at Bank B has two holders. Each gets a page of the bank.
 #[tokio::test(flavor = "multi_thread")]
-async fn connecting_ends_at_once_where_another_holder_has_to_approve_as_well() {
+async fn connecting_leads_each_holder_of_an_account_to_an_approval() {
     let script = Script(FirstTimeUser::start().await);
     let bank = script.0.banks.sandbox.bank(Bank::B);
-    let lucas = bank.customer("lucas.moreau").unwrap().clone();
-    let mut connect = script.command(&["connect", "bank-b", "--print"]);
-    let (told, status) = script.0.approves(lucas, &mut connect).await;
-    assert_eq!(status.code(), Some(7), "{told}");
+    let [lucas, sofia] =
+        ["lucas.moreau", "sofia.navarro"].map(|id| bank.customer(id).unwrap().clone());
+    let connect = ["connect", "bank-b", "--approach", "redirect", "--print"];
+
+    // The other holder is not there: scripts learn of it.
+    script.0.banks.clock.advance(chrono::TimeDelta::seconds(30));
+    let answers = script.0.home.path().join("answers");
+    let code = code_of(&script.0.banks, &lucas, 0);
+    fs::write(&answers, format!("{}\n{code}\n", lucas.password)).unwrap();
+    let alone = script
+        .command(&[
+            "connect",
+            "bank-b",
+            "--approach",
+            "embedded",
+            "--psu-id",
+            &lucas.id,
+        ])
+        .stdin(fs::File::open(&answers).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(alone.status.code(), Some(7), "{}", both(&alone));
+    let note = "bank-b: approved; another holder of an account has to approve as well";
+    assert!(both(&alone).contains(note), "{}", both(&alone));
+    let waits = both(&script.run(&["accounts", "--bank", "bank-b"]));
     assert!(
-        told.contains("bank-b: not connected yet") && told.contains("another holder"),
+        waits.contains("to do: `bank-client connect bank-b`"),
+        "{waits}"
+    );
+
+    let mut command = script.command(&connect);
+    let (told, status) = script.0.approves([lucas, sofia], &mut command).await;
+    assert!(status.success(), "{told}");
+    assert!(
+        told.contains("bank-b: the connection serves until "),
         "{told}"
     );
-    assert!(told.contains("accounts --bank bank-b"), "{told}");
+    let accounts = script.json(&["accounts", "--bank", "bank-b"]);
+    assert!(accounts.len() > 1, "{accounts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
