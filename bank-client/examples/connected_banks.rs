@@ -86,7 +86,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
     let manager = manager.build();
 
-    for connection in manager.connections().await? {
+    let connections = manager.connections().await?;
+    if connections.is_empty() {
+        return Err("no bank is connected: `bank-client connect BANK` connects one".into());
+    }
+    for connection in connections {
         println!("{}: the connection {}", connection.bank, connection.status);
         if !connection.status.is_serving() {
             continue;

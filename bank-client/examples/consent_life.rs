@@ -12,9 +12,9 @@
 //! replaces the one that the same TPP has from the same customer: a connection of `bank-client
 //! connect` has ended then.
 //!
-//! It prints the bank's page on which the customer approves, and goes on once she has. What it
-//! knows is kept, sealed, in `/tmp/app.db`, the key in `/tmp/app.key`. Stopped at any point and
-//! started again, it goes on where it was.
+//! The program prints the bank's page on which the customer approves, and continues after the
+//! approval. It keeps its state, sealed, in `/tmp/app.db`, and the key in `/tmp/app.key`: stopped
+//! at any point and started again, it continues.
 
 #![expect(
     clippy::print_stdout,
@@ -158,7 +158,7 @@ async fn read(manager: &ConsentManager, id: &ConnectionId) -> Result<(), Box<dyn
     }
     if let Some(next) = manager.next_unattended(id).await? {
         println!(
-            "  Without her, it is read next at {}.",
+            "  The next read without the customer is due at {}.",
             next.format("%H:%M UTC on %F")
         );
     }

@@ -6,7 +6,7 @@
 //!
 //! DIRECTORY is a file of banks (see `bank_client::directory`), CERTIFICATE and KEY are our own,
 //! and each BANK is one of the directory by its id, with the CONSENT that the customer approved
-//! there. The sandbox writes all of them.
+//! there. The sandbox writes all of them. The exit code is 1 if a bank has failed.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -30,7 +30,7 @@ use shared_types::xs2a::text::plain;
 #[tokio::main]
 async fn main() -> ExitCode {
     match run().await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
@@ -38,7 +38,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> Result<(), Box<dyn Error>> {
+async fn run() -> Result<ExitCode, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [directory, certificate, key, consents @ ..] = arguments.as_slice() else {
         return Err("usage: many_banks DIRECTORY CERTIFICATE KEY BANK=CONSENT...".into());
@@ -52,6 +52,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let aggregator = Aggregator::builder().members(members).build();
 
     let mut totals = Totals::default();
+    let mut code = ExitCode::SUCCESS;
     let mut answers = aggregator.accounts(true);
     while let Some(answer) = answers.next().await {
         match answer.outcome {
@@ -62,14 +63,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
                     totals.add_account(account);
                 }
             }
-            Err(error) => println!("{error}; {}", error.advice()),
+            Err(error) => {
+                println!("{error}; {}", error.advice());
+                code = ExitCode::FAILURE;
+            }
         }
     }
-    println!("in all");
     for total in &totals {
-        println!("  {total}");
+        println!("in all  {total}");
     }
-    Ok(())
+    Ok(code)
 }
 
 /// `BANK=CONSENT`, as a member of the aggregator. Its bank is asked again where that is safe, and

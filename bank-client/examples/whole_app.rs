@@ -77,7 +77,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
     // One run: each connection is counted once, whatever is read under it.
     let mut sources = Vec::new();
-    for connection in manager.connections().await? {
+    let connections = manager.connections().await?;
+    if connections.is_empty() {
+        return Err("no bank is connected: `bank-client connect BANK` connects one".into());
+    }
+    for connection in connections {
         match manager
             .reading(&connection.id, Attendance::Unattended)
             .await

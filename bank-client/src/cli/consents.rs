@@ -5,7 +5,9 @@ use serde::Serialize;
 
 use super::connection_store::{Connection, ConnectionStore, diagnose};
 use super::failure::{Diagnostic, Exit, Failure, failure};
-use super::screen::{Columns, Field, Fields, ListRow, Screen, amount, or_empty, text};
+use super::screen::{
+    Columns, Field, Fields, Format, ListRow, Screen, amount, note, or_empty, text,
+};
 
 /// A connection with its status.
 #[derive(Debug, Serialize)]
@@ -90,6 +92,10 @@ impl ListRow for ConsentRow {
 /// Lists all connections.
 pub(super) async fn list(store: &ConnectionStore, screen: Screen) -> Result<(), Failure> {
     let connections = store.connections().await?;
+    if connections.is_empty() && screen.format == Format::Table {
+        note("no bank is connected: `bank-client connect BANK` connects one");
+        return Ok(());
+    }
     screen.list(connections.into_iter().map(ConsentRow::from))
 }
 

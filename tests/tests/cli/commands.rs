@@ -587,6 +587,53 @@ async fn the_example_reads_and_keeps_what_the_command_line_has_connected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_connected_bank_list_and_examples_say_what_to_do() {
+    let script = Script(FirstTimeUser::start().await);
+    let to_do = "no bank is connected: `bank-client connect BANK` connects one";
+    let consents = script.run(&["consents"]);
+    assert!(consents.status.success(), "{}", both(&consents));
+    assert_eq!(both(&consents).trim(), to_do);
+    assert_eq!(script.stdout(&["--json", "consents"]).trim(), "[]");
+
+    let file = |file: &str| script.0.sandbox(file);
+    let listed = own("examples/connected_banks")
+        .arg(file("bank-client.toml"))
+        .output();
+    let whole = own("examples/whole_app")
+        .arg(file("banks.toml"))
+        .args([
+            file("pki/budget-app/qwac.pem"),
+            file("pki/budget-app/qwac.key"),
+        ])
+        .args(["consents.db", "store.key"].map(|name| file("bank-client/default").join(name)))
+        .arg(script.0.home.path().join("copy.db"))
+        .output();
+    for output in [listed.unwrap(), whole.unwrap()] {
+        assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+        assert_eq!(both(&output).trim(), format!("error: {to_do}"));
+    }
+}
+
+/// A bank that refuses is no bank without accounts.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_fails_where_a_bank_does_and_prints_no_empty_total() {
+    let newcomer = FirstTimeUser::start().await;
+    let refused = own("examples/many_banks")
+        .arg(newcomer.sandbox("banks.toml"))
+        .args([
+            newcomer.sandbox("pki/bank-c/qwac.pem"),
+            newcomer.sandbox("pki/bank-c/qwac.key"),
+        ])
+        .arg("bank-b=00000000-0000-4000-8000-000000000000")
+        .output()
+        .unwrap();
+    let told = both(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("Bank B refused our certificate"), "{told}");
+    assert!(!told.contains("in all"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_example_lists_the_accounts_at_connected_banks() {
     let script = Script::ready().await;
     let told = own("examples/connected_banks")
