@@ -367,6 +367,20 @@ async fn exit_codes_tell_scripts_what_happened() {
     says(&["accounts"], 0, "bank-b");
     says(&["banks", "--nonsense"], 2, "--nonsense");
     says(&["--json", "--csv", "banks"], 2, "cannot be used with");
+    for dates in [
+        &["transactions", "--from", "yesterday"][..],
+        &["transactions", "--to", "30.11.2026"],
+        &[
+            "consent",
+            "--bank",
+            "bank-b",
+            "create",
+            "--valid-until",
+            "2026-02-30",
+        ],
+    ] {
+        says(dates, 2, "a day is written as YYYY-MM-DD");
+    }
     says(
         &["--profile", "unknown", "banks"],
         1,

@@ -59,8 +59,8 @@ pub(in super::super) struct Access {
 pub(in super::super) struct NewConsent {
     #[command(flatten)]
     pub(in super::super) access: Access,
-    /// Last day of validity; 90 days from now, if absent.
-    #[arg(long)]
+    /// Last day of validity, YYYY-MM-DD; 90 days from now, if absent.
+    #[arg(long, value_parser = super::day)]
     pub(in super::super) valid_until: Option<NaiveDate>,
     /// Reads a day without the customer.
     #[arg(long, default_value = "4")]

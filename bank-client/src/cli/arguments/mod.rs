@@ -248,6 +248,11 @@ fn customer(text: &str) -> Result<String, String> {
     }
 }
 
+fn day(text: &str) -> Result<NaiveDate, &'static str> {
+    text.parse()
+        .map_err(|_| "a day is written as YYYY-MM-DD, such as 2026-11-30")
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
@@ -283,10 +288,10 @@ pub(super) struct Transactions {
     /// Only this account, by its id.
     pub(super) account: Option<String>,
     /// First day, YYYY-MM-DD; 30 days ago, if absent.
-    #[arg(long)]
+    #[arg(long, value_parser = day)]
     pub(super) from: Option<NaiveDate>,
-    /// Last day; today in the bank's time zone, if absent.
-    #[arg(long)]
+    /// Last day, YYYY-MM-DD; today in the bank's time zone, if absent.
+    #[arg(long, value_parser = day)]
     pub(super) to: Option<NaiveDate>,
     /// The booking status.
     #[arg(long, value_enum, default_value_t = Status::Both)]
