@@ -364,19 +364,19 @@ impl Error {
                 alert: Alert(44 | 45),
             } => NEW_CERTIFICATE,
             ErrorKind::TheyRefused { alert: Alert(51) } => {
-                "see that your certificate is of the very authority the bank agreed to, and not of another of the same name"
+                "check that your certificate is of the very authority the bank agreed to, and not of another of the same name"
             }
             ErrorKind::TheyRefused { .. } => {
-                "see that your certificate is valid, complete with its issuing CA, and of an authority the bank agreed to"
+                "check that your certificate is valid, complete with its issuing CA, and of an authority the bank agreed to"
             }
             ErrorKind::WeRefused {
                 reason: ServerRefusal::Trust(Refusal::BadSignature { .. }),
                 ..
             } => {
-                "see that the anchors hold the very authority that issued it, and not another of the same name; do not go on if they do"
+                "check that the anchors hold the very authority that issued it, and not another of the same name; if they do, send this bank nothing"
             }
             ErrorKind::WeRefused { .. } => {
-                "see that address, anchors and organisation id are those of the bank; do not go on if they are"
+                "check that address, anchors and organisation id are those of the bank; if they are, send this bank nothing"
             }
             kind if kind.is_too_often() => "wait, and ask less often",
             ErrorKind::Refused { .. }
@@ -388,10 +388,10 @@ impl Error {
                 NEW_CERTIFICATE
             }
             ErrorKind::Refused { .. } if self.is_about_certificate() => {
-                "see that your certificate is valid, in the register, and has the role for this"
+                "check that your certificate is valid, in the register, and has the role for this"
             }
             ErrorKind::Refused { .. } if self.is_about_consent() => {
-                "see that the consent is the right one, approved, and covers this"
+                "check that the consent is the right one, approved, and covers this"
             }
             ErrorKind::Refused { .. } if self.lacks_psu_address() => {
                 "give the address of the customer's device, as you see it (PSU-IP-Address)"
@@ -418,11 +418,11 @@ impl Error {
             | ErrorKind::TooMany { .. }
             | ErrorKind::TooManyPages { .. } => "ask for less at a time, or raise the limit",
             ErrorKind::Redirect { .. } | ErrorKind::ForeignLink { .. } => {
-                "see that the address is the bank's own, and ask the bank why it sends you elsewhere"
+                "check that the address is the bank's own, and ask the bank why it sends you elsewhere"
             }
             ErrorKind::Timeout { .. } | ErrorKind::Interrupted { .. } => "try again later",
             ErrorKind::NotAsked { .. } => "allow more calls at a time, or more time",
-            ErrorKind::Unreachable { .. } => "see that the address is right and the bank is up",
+            ErrorKind::Unreachable { .. } => "check that the address is right and the bank is up",
             ErrorKind::CircuitOpen { .. } => "wait: the bank is asked again by itself, once",
         }
     }

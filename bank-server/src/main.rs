@@ -189,14 +189,14 @@ async fn serve(path: &Path) -> Result<(), Failure> {
 
 fn store_failure(error: &StoreError) -> Failure {
     let advice = match error {
-        StoreError::Open { .. } => "see that store.path can be written",
+        StoreError::Open { .. } => "check that store.path can be written",
         StoreError::InUse {
             wanted_for: DatabaseUse::Importing,
             ..
         } => "stop the bank, import, and start it again; nothing was loaded",
         StoreError::InUse { .. } => "wait until the import has ended, and start the bank again",
         StoreError::Damaged { .. } => {
-            "restore the file from a backup; a bank does not begin anew by itself"
+            "restore the file from a backup; the bank does not replace it with an empty one"
         }
         StoreError::OpenToOthers(_) => "run chmod 600 on it, and see who could read it until now",
         StoreError::NoKey(_) => {
@@ -204,15 +204,17 @@ fn store_failure(error: &StoreError) -> Failure {
              customers need new authenticators"
         }
         StoreError::NoFile { .. } => {
-            "restore the database from a backup; to begin anew with this key, \
+            "restore the database from a backup; to create an empty one with this key, \
              run `bank-server migrate`"
         }
-        StoreError::Key(_) => "see that store.key can be read, and is the key that was used before",
-        StoreError::Connect { .. } => "see that the server runs, and that store.url is right",
+        StoreError::Key(_) => {
+            "check that store.key can be read, and is the key that was used before"
+        }
+        StoreError::Connect { .. } => "check that the server runs, and that store.url is right",
         StoreError::Schema { .. } => {
             "run `bank-server migrate` with this configuration, and try again"
         }
-        _ => "see the cause, and try again",
+        _ => "correct the cause, and try again",
     };
     Failure(error.to_string(), advice)
 }

@@ -63,7 +63,7 @@ impl BalanceHistories {
         read.await.map_err(|error: CopyError| {
             failure(
                 error,
-                "see that copy and store_key of the profile are those it was made with",
+                "check that copy and store_key of the profile are those it was made with",
             )
         })
     }

@@ -198,7 +198,7 @@ impl Profile {
             return found.map(|entry| Some(vec![entry])).map_err(|fault| {
                 failure(
                     fault,
-                    "see that the directory has the bank, with its bank codes",
+                    "check that the directory has the bank, with its bank codes",
                 )
             });
         }
@@ -295,16 +295,17 @@ impl ProfileConfig {
 }
 
 const REVOCATION_ADVICE: &str =
-    "see that lists are revocation lists, and issuers the authorities that signed them";
-const CREDENTIALS_ADVICE: &str = "see that certificate and key name PEM files that belong together";
+    "check that lists are revocation lists, and issuers the authorities that signed them";
+const CREDENTIALS_ADVICE: &str =
+    "check that certificate and key name PEM files that belong together";
 
 /// Reads a file that the command line or a profile names.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| {
         let advice = match error.kind() {
-            ErrorKind::NotFound => "see that the path is right",
-            ErrorKind::PermissionDenied => "see that you may read the file",
-            _ => "see that the path is that of a file",
+            ErrorKind::NotFound => "check that the path is right",
+            ErrorKind::PermissionDenied => "check that you may read the file",
+            _ => "check that the path is that of a file",
         };
         failure(format!("{}: {error}", path.display()), advice)
     })

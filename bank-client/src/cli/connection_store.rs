@@ -56,8 +56,7 @@ pub(super) fn label(bank: &BankId, customer: &str) -> String {
     }
 }
 
-const STORE: &str =
-    "see that store and store_key of the profile are those they were made with, and can be written";
+const STORE: &str = "check that store and store_key of the profile are those they were made with, and can be written";
 
 impl ConnectionStore {
     /// Opens the profile's store; creates it and its key if they do not exist.

@@ -48,7 +48,7 @@ pub(super) fn anchors(path: &Path) -> Result<Anchors, Failure> {
     Anchors::from_pem(&read(path)?).map_err(|error| {
         failure(
             format!("{} {error}", path.display()),
-            "see that the file holds the agreed authorities, as PEM",
+            "check that the file holds the agreed authorities, as PEM",
         )
     })
 }

@@ -260,7 +260,7 @@ async fn copied_balances(copy: &LocalCopy, account: AccountKey) -> Result<String
 fn unreadable(error: CopyError) -> Failure {
     failure(
         error,
-        "see that copy and store_key of the profile are those it was made with",
+        "check that copy and store_key of the profile are those it was made with",
     )
 }
 
@@ -269,7 +269,7 @@ async fn report_failure(targets: &mut Targets, label: &str, error: SyncError) {
         SyncError::Bank(error) => return targets.failed(label, error).await,
         SyncError::Copy(CopyError::Busy) => "try again; data written so far is kept",
         SyncError::Copy(_) => {
-            "see that copy and store_key of the profile are those it was made with, \
+            "check that copy and store_key of the profile are those it was made with, \
              and that the disk is not full"
         }
         _ => "wait until the other run ends; the next one continues from there",

@@ -58,7 +58,7 @@ fn about_ours(alert: Alert, seen: &Observations, asked: &CertificateRequest) -> 
     match alert.0 {
         42 => pair(
             "it cannot read our certificate, a signature in its chain is wrong, or its key is too weak",
-            "see that the chain is whole and the key strong enough, then ask the bank which of these it is",
+            "check that the chain is whole and the key strong enough, then ask the bank which of these it is",
         ),
         43 => pair(
             "our certificate is not of the kind or for the use that it takes",
@@ -83,11 +83,11 @@ fn about_ours(alert: Alert, seen: &Observations, asked: &CertificateRequest) -> 
                  agreed to, or the one that proves that we hold our key",
                 top(seen)
             ),
-            "see that our certificate is from that very authority, and not from another of the same name, then ask the bank",
+            "check that our certificate is from that very authority, and not from another of the same name, then ask the bank",
         ),
         116 => pair(
             "it says that no certificate arrived, and we did show one",
-            "see that nothing between us and the bank ends the connection and opens another",
+            "check that nothing between us and the bank ends the connection and opens another",
         ),
         80 => pair("it failed itself", "try again later, then tell the bank"),
         _ => pair(
@@ -152,7 +152,7 @@ fn unknown_authority(seen: &Observations, asked: &CertificateRequest) -> (String
             format!(
                 "it found no way from our certificate to its authority, although our chain ends at {issuer}, which it named"
             ),
-            "see that the chain is whole and from this authority, and not from another of the same name",
+            "check that the chain is whole and from this authority, and not from another of the same name",
         )
     } else if seen.own.len() == 1 {
         pair(

@@ -30,7 +30,7 @@ impl fmt::Display for Verdict {
             Self::PlainTls { server } => write!(
                 f,
                 "We accepted {server}, and it did not ask for our certificate: this is plain TLS and no XS2A interface \
-                 behind mutual TLS, so see that host and port are those of the interface."
+                 behind mutual TLS, so check that host and port are those of the interface."
             ),
             Self::WeRefused {
                 server,
@@ -43,7 +43,7 @@ impl fmt::Display for Verdict {
             ),
             Self::WeBrokeOff { server, fault } => write!(
                 f,
-                "We broke the handshake with {server} off ({fault}): see that host and port are those of the \
+                "We broke the handshake with {server} off ({fault}): check that host and port are those of the \
                  interface, then tell the bank."
             ),
             Self::TheyRefused {
@@ -110,7 +110,7 @@ fn over_http(
     let (what, advice) = if shown {
         (
             "our certificate",
-            "see that it is valid, complete with its issuing CA, and of an authority the bank agreed to",
+            "check that it is valid, complete with its issuing CA, and of an authority the bank agreed to",
         )
     } else {
         ("us without a certificate", "show one, with its key")
@@ -179,16 +179,16 @@ fn about_theirs(reason: &ServerRefusal) -> &'static str {
             "ask the bank to send the certificate of its issuing CA along, if it is of an agreed authority"
         }
         ServerRefusal::Trust(Refusal::Expired { .. } | Refusal::NotYetValid { .. }) => {
-            "see that our clock is right, and ask the bank for a valid certificate if it is"
+            "check that our clock is right, and ask the bank for a valid certificate if it is"
         }
         ServerRefusal::Trust(Refusal::AnchorNotValid { .. }) => {
             "take the authority's new certificate among the anchors"
         }
         ServerRefusal::Trust(Refusal::SelfSigned | Refusal::UnknownIssuer { .. }) => {
-            "see that the anchors are those agreed with this bank, and send it nothing if they are"
+            "check that the anchors are those agreed with this bank, and send it nothing if they are"
         }
         ServerRefusal::Trust(Refusal::BadSignature { .. }) => {
-            "see that the anchors hold the very authority that issued it, and not another of the same name, and send \
+            "check that the anchors hold the very authority that issued it, and not another of the same name, and send \
              it nothing if they do"
         }
         ServerRefusal::Trust(_) => {
@@ -198,7 +198,7 @@ fn about_theirs(reason: &ServerRefusal) -> &'static str {
             "use the host name under which the bank published its interface, and send it nothing if this is it"
         }
         ServerRefusal::WrongOrganisation { .. } | ServerRefusal::NoOrganisation(_) => {
-            "see that address and organisation are those of one and the same bank, and send it nothing if they are"
+            "check that address and organisation are those of one and the same bank, and send it nothing if they are"
         }
     }
 }
@@ -212,7 +212,7 @@ fn about_policy(by: &Policy) -> &'static str {
     if has("CERTIFICATE_BLOCKED") || has("SERVICE_BLOCKED") {
         "ask the bank, and the authority that licensed us, why we are blocked"
     } else if has("ROLE_INVALID") {
-        "use a certificate with the role that the service needs, and see that the register grants it"
+        "use a certificate with the role that the service needs, and check that the register grants it"
     } else if has("CERTIFICATE_INVALID") || has("CERTIFICATE_MISSING") {
         "use a QWAC that names our organisation and its PSD2 roles"
     } else if has("CERTIFICATE_EXPIRED") || has("CERTIFICATE_REVOKE") {

@@ -20,7 +20,7 @@ pub const KEY_BYTES: usize = 32;
 pub enum SealError {
     /// It was sealed with another key, for something else, or was changed.
     #[error(
-        "a record was not sealed with this key, or was changed; see that the key is the one it was sealed with"
+        "a record was not sealed with this key, or was changed; check that the key is the one it was sealed with"
     )]
     Foreign,
     /// The cryptographic library failed.

@@ -465,5 +465,8 @@ fn files_that_are_not_there_are_told_with_their_path() {
     let said = both(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("nosuch/root.pem: No such file"), "{said}");
-    assert!(said.contains("to do: see that the path is right"), "{said}");
+    assert!(
+        said.contains("to do: check that the path is right"),
+        "{said}"
+    );
 }

@@ -117,7 +117,7 @@ pub(super) enum Command {
     Accounts {
         #[command(flatten)]
         targets: TargetArgs,
-        /// With balances, where the consent opens them.
+        /// With balances, for accounts whose balances the consent covers.
         #[arg(long)]
         with_balance: bool,
         /// Card accounts instead of payment accounts.
