@@ -137,7 +137,7 @@
 //!
 //! # An app's own tests
 //!
-//! With the feature `test-util`, a [`MockBank`](test_util::MockBank) answers as a bank does,
+//! With the feature `test-util`, a `test_util::MockBank` answers as a bank does,
 //! without a network and without certificates: happy, slow, broken, rate-limited, or with an
 //! expired consent, in a line each.
 //!
@@ -191,7 +191,7 @@
 //!
 //! Certificates end, and are replaced while calls are made: see [`rotation`]. Calls that have no
 //! method here are made through [`http`], with the same trust and the same limits. Programs without
-//! a runtime use [`blocking`].
+//! a runtime use the module `blocking`.
 //!
 //! # Features
 //!

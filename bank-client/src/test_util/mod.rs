@@ -1,13 +1,13 @@
 //! Mock banks for tests without a network and certificates (feature `test-util`).
 //!
 //! A [`MockBank`] listens on this machine's loopback address and answers like a bank: accounts,
-//! balances, transactions page by page, consents. Whatever mood it is in is a line. An app's own
-//! test, whole:
+//! balances, transactions page by page, consents. A line sets its behaviour. An app's own test,
+//! complete (`docs/sdk.md` has it with its attribute):
 //!
 //! ```
 //! use bank_client::test_util::{MockBank, MockBehaviour};
 //!
-//! # async fn an_app_shows_what_there_is() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn an_app_notices_the_end_of_a_consent() -> Result<(), Box<dyn std::error::Error>> {
 //! let mock = MockBank::happy().await;
 //! let reading = mock.bank().with_consent(mock.consent_id());
 //!
@@ -20,7 +20,7 @@
 //! assert_eq!(mock.asked().await.len(), 2);
 //! # Ok(())
 //! # }
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(an_app_shows_what_there_is()).unwrap();
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(an_app_notices_the_end_of_a_consent()).unwrap();
 //! ```
 //!
 //! The way by redirect, whole: the customer approves, and [`MockBank::approve`] gives the address
