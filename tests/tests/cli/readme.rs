@@ -59,7 +59,11 @@ const BLOCKS: [(&str, &[&str]); 17] = [
     ("--example sync", &[" new, 0 changed"]),
     (
         "scheme-ca --dir $DIR/scheme-ca/ca1 revoke",
-        &[" is revoked\n", "alert certificate revoked"],
+        &[
+            "\"accounts\":[",
+            " is revoked\n",
+            "alert certificate revoked",
+        ],
     ),
 ];
 
