@@ -17,10 +17,12 @@ use tests::script::Script;
 const INTRODUCTION: &str = "\
 # `bank-client` from the beginning
 
-From an empty home directory to a local copy of the accounts at two banks, against a sandbox that runs with `--dir DIR`.
-This is what the program prints; a test goes this way, and fails when other words come, figures and the rows of tables
-left out (`WRITE_TRANSCRIPT=1 tests/run --test cli commands` writes this page anew). In a terminal there are colours, and
-while banks are asked, a line for each shows how far it is.
+From an empty home directory to a local copy of the accounts at two banks, with a sandbox that runs with `--dir DIR`.
+This page is the output of the program, 120 columns wide; in a narrower terminal, tables leave columns out. In a
+terminal there are colours, and a progress line for each bank.
+
+A test runs these commands and compares what they print, except for figures and the rows of tables
+(`WRITE_TRANSCRIPT=1 tests/run --test cli commands` writes this page).
 ";
 
 fn transcript() -> std::path::PathBuf {
@@ -63,15 +65,15 @@ async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
         "{banks}"
     );
     let iban = newcomer.banks.accounts_at_b()[0].number.clone();
-    let found = newcomer.types("Whose account is it?", &["banks", &iban]);
+    let found = newcomer.types("The bank of an account, by its IBAN:", &["banks", &iban]);
     assert!(
         found.contains("bank-b") && !found.contains("bank-a"),
         "{found}"
     );
 
-    let caption = "Connect the first bank. The program asks it for a consent, opens the bank's page in the browser, and waits \
-                   until the customer has approved there and is sent back. Banks that insist on the address from which \
-                   she reaches them get the one that is given:";
+    let caption = "Connect the first bank. The program requests a consent, opens the bank's page in the browser, and waits \
+                   until the customer has approved there and is redirected back. Some banks require the IP address of \
+                   the customer's device; it is given here:";
     newcomer
         .connects(
             caption,
@@ -79,7 +81,7 @@ async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
             &["connect", "bank-a", "--psu-ip-address", "127.0.0.1"],
         )
         .await;
-    let caption = "The second one, with the page in another browser:";
+    let caption = "Connect the second bank. `--print` prints the address of its page, for a browser of your choice:";
     newcomer
         .connects(
             caption,
@@ -94,7 +96,7 @@ async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
         )
         .await;
     let refused = newcomer.types(
-        "A bank whose certificate comes from an authority that was not agreed upon:",
+        "Bank C cannot be connected: its certificate comes from an authority that the directory does not name:",
         &["connect", "bank-c"],
     );
     assert!(
@@ -103,7 +105,7 @@ async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
     );
 
     let accounts = newcomer.types(
-        "From here on all connected banks are asked at once:",
+        "Commands read from all connected banks at once:",
         &["accounts"],
     );
     for bank in ["bank-a", "bank-b"] {
@@ -118,7 +120,7 @@ async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
         &["transactions", "--bank", "bank-b"],
     );
     assert!(transactions.contains("\ntotal: "), "{transactions}");
-    let first = newcomer.types("A local copy, encrypted:", &["sync"]);
+    let first = newcomer.types("`sync` writes an encrypted local copy:", &["sync"]);
     assert!(
         first
             .lines()
@@ -127,7 +129,7 @@ async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
             == 2,
         "{first}"
     );
-    let again = newcomer.types("The next time only what is new is asked for:", &["sync"]);
+    let again = newcomer.types("The next `sync` reads only what is new:", &["sync"]);
     for row in again.lines().filter(|row| row.starts_with(" bank-")) {
         let cells: Vec<&str> = row.split_whitespace().collect();
         assert_eq!(cells[2..], ["0", "0", "0", "yes"], "{again}");
@@ -137,14 +139,17 @@ async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
         &["balances"],
     );
     assert!(balances.contains('█'), "{balances}");
-    let consents = newcomer.types("Where the connections stand:", &["consents"]);
+    let consents = newcomer.types("The status of each connection:", &["consents"]);
     assert!(
         consents.contains(" 95 of 100 until 00:00 UTC"),
         "five of a hundred reads: {consents}"
     );
-    newcomer.types("Done with a bank:", &["revoke", "bank-a"]);
+    newcomer.types(
+        "`revoke` ends a connection, at the bank and here:",
+        &["revoke", "bank-a"],
+    );
     let ended = newcomer.types(
-        "What needs a consent says so, and the exit code does too:",
+        "Without a connection, a command fails with exit code 4:",
         &["accounts", "--bank", "bank-a"],
     );
     assert!(ended.contains("connect bank-a"), "{ended}");
