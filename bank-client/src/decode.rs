@@ -838,7 +838,7 @@ mod tests {
         members(&whole, &[], &mut all);
         assert!(all.len() > 50, "{}", all.len());
         for steps in all {
-            let names: Vec<&str> = names(&steps).collect();
+            let names = names(&steps);
             let strict = matches!(names[0], "transactionAmount" | "bookingDate");
             let mut odd = whole.clone();
             // No type of ours takes it, in whichever form.

@@ -9,21 +9,25 @@ use crate::calendar::Calendar;
 use crate::config::ConsentConfig;
 use crate::domain::Consent;
 
-/// The bank's own limits for consents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConsentRules {
-    /// Maximum of days from now to the last day of a consent.
-    pub max_validity_days: u32,
-    /// Maximum of unattended reads of a resource in a day.
-    pub max_frequency_per_day: NonZeroU32,
-    /// Transactions of so many days back can be read at any time.
-    pub history_days: u32,
-    /// Older ones for so long after the customer has authenticated.
-    pub history: TimeDelta,
-    /// A consent for one read ends so long after its first use.
-    pub one_off: TimeDelta,
-    /// A consent that is not approved lapses after that.
-    pub approval: TimeDelta,
+/// The last day of a consent that is asked for now, up to that day. One for one read ends on the
+/// last day on which it can be read: approved at the last moment, and first used at the last.
+#[must_use]
+pub fn last_day(
+    rules: &ConsentConfig,
+    asked: NaiveDate,
+    recurring: bool,
+    now: DateTime<Utc>,
+    calendar: &Calendar,
+) -> NaiveDate {
+    let longest = if recurring {
+        let days = Days::new(rules.max_validity_days.into());
+        calendar.day_of(now).checked_add_days(days)
+    } else {
+        Some(calendar.day_of(
+            now + minutes(rules.approval_minutes) + ONE_OFF_UNUSED + minutes(rules.one_off_minutes),
+        ))
+    };
+    longest.map_or(asked, |longest| asked.min(longest))
 }
 
 /// The first day whose transactions a consent shows now.
@@ -46,6 +50,7 @@ pub fn first_day(
         recent.unwrap_or(NaiveDate::MIN)
     }
 }
+
 fn minutes(minutes: u32) -> TimeDelta {
     TimeDelta::minutes(minutes.into())
 }

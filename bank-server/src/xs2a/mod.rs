@@ -44,21 +44,6 @@ use crate::store::vault::Vault;
 use crate::telemetry::request_metrics::RequestMetrics;
 use crate::transport::certificate_header::CertificateHeader;
 
-/// Limits of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestLimits {
-    /// Size of a body, in bytes.
-    pub body: usize,
-    /// Size of all header fields together, in bytes.
-    pub headers: usize,
-    /// Timeout of receiving a request and responding to it.
-    pub time: Duration,
-    /// Transactions on a page, if the TPP does not say.
-    pub page: usize,
-    /// Transactions on a page, at most.
-    pub largest_page: usize,
-}
-
 /// Shared state of all resources.
 pub(crate) struct Xs2a {
     pub(crate) consents: Consents,
@@ -82,8 +67,6 @@ pub(crate) struct Xs2a {
 pub(crate) struct Approving {
     /// The approaches that the bank offers, its preferred one first.
     pub(crate) offered: Vec<ScaApproach>,
-    /// Rules for redirect URIs.
-    pub(crate) redirects: RedirectRules,
     /// Origin of the bank's own pages.
     pub(crate) origin: Option<String>,
     /// The configured rules.
