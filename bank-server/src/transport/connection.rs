@@ -76,18 +76,15 @@ impl<P: Policy> Connection<P> {
         let trust = Arc::clone(&listener.trust);
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
         let certificate = CertificateSummary::of(leaf);
-        let (peer, group) = match &listener.forwarding {
-            Some(forwarding) => {
-                trust.check_gateway(&chain)?;
-                let group = certificate.fingerprint.clone();
-                (VerifiedPeer::Gateway(Arc::clone(forwarding)), Some(group))
-            }
-            None => {
-                let verdict = trust.admit(&chain, verified).await?;
-                let group = verdict.peer.as_deref().ok().map(P::group);
-                let group = group.map(str::to_owned);
-                (VerifiedPeer::Chain(verdict), group)
-            }
+        let (peer, group) = if let Some(forwarding) = &listener.forwarding {
+            trust.check_gateway(&chain)?;
+            let group = certificate.fingerprint.clone();
+            (VerifiedPeer::Gateway(Arc::clone(forwarding)), Some(group))
+        } else {
+            let verdict = trust.admit(&chain, verified).await?;
+            let group = verdict.peer.as_deref().ok().map(P::group);
+            let group = group.map(str::to_owned);
+            (VerifiedPeer::Chain(verdict), group)
         };
         let permit = listener.quota.acquire(group);
         Ok(Self {

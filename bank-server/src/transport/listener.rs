@@ -253,8 +253,8 @@ impl<P: Policy> MtlsListener<P> {
         };
         let chain = session.peer_certificates().unwrap_or_default().to_vec();
         let shown = chain.first().map(CertificateSummary::of);
-        let verified = verifier.path.get().cloned();
-        match self.establish(address, chain, verified).await {
+        let path = verifier.path.get().cloned();
+        match self.establish(address, chain, path).await {
             Ok((connection, limits)) => {
                 self.observer.connection_accepted();
                 let stream = MtlsStream::new(tls, protocol, connection, limits);
