@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 use shared_types::xs2a::account::AccountReference;
 use shared_types::xs2a::consent::{AccountAccess, ConsentRequest};
+use shared_types::xs2a::iban::Iban;
 use shared_types::xs2a::message::MessageCode::{
     self, FormatError, ParameterNotConsistent, ParameterNotSupported, PeriodInvalid,
     SessionsNotSupported,
@@ -159,7 +160,7 @@ fn check_reference(reference: &AccountReference, path: &str) -> Result<(), Viola
     )?;
     let iban = reference.iban.as_ref();
     ensure(
-        iban.is_none_or(|iban| iban.check_digits_hold()),
+        iban.is_none_or(Iban::check_digits_hold),
         FormatError,
         format!("{path}.iban"),
         "the check digits of the IBAN are wrong",

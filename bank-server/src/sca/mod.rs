@@ -125,7 +125,7 @@ pub enum Challenge {
         /// How many.
         digits: u8,
     },
-    /// A WebAuthn assertion: the options of `navigator.credentials.get`, as JSON.
+    /// A `WebAuthn` assertion: the options of `navigator.credentials.get`, as JSON.
     Browser {
         /// The options.
         options: serde_json::Value,
