@@ -10,9 +10,10 @@
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
-    clippy::print_stderr,
     reason = "this program is for people at a terminal"
 )]
+
+mod common;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -30,7 +31,7 @@ use bank_client::vault::{Key, Vault};
 use serde::Deserialize;
 use shared_types::xs2a::text::plain;
 
-/// What is needed of the configuration.
+/// The part of the configuration that is needed.
 #[derive(Deserialize)]
 struct Configuration {
     profiles: BTreeMap<String, Profile>,
@@ -52,13 +53,7 @@ struct StoreKey {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run().await)
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {

@@ -16,11 +16,9 @@
 //! approval. It keeps its state, sealed, in `/tmp/app.db`, and the key in `/tmp/app.key`: stopped
 //! at any point and started again, it continues.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program for a terminal"
-)]
+#![expect(clippy::print_stdout, reason = "a program for a terminal")]
+
+mod common;
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
@@ -46,13 +44,7 @@ const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run().await)
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {

@@ -5,10 +5,8 @@
 //! ```
 
 #![forbid(unsafe_code)]
-#![expect(
-    clippy::print_stderr,
-    reason = "this program is for people at a terminal"
-)]
+
+mod common;
 
 use std::error::Error;
 use std::io::Write as _;
@@ -18,13 +16,7 @@ use bank_client::directory::Directory;
 use shared_types::xs2a::iban::Iban;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run())
 }
 
 fn run() -> Result<(), Box<dyn Error>> {

@@ -14,8 +14,8 @@
 //! memory: 11 MiB before the first, 17 MiB at most
 //! ```
 //!
-//! The last line is there where the system tells (`/proc/self/status`). An error goes to standard
-//! error, with what to do about it, and after what was read until then.
+//! The last line is printed where the system has `/proc/self/status`. An error goes to standard
+//! error, with advice, after the sums of what was read until then.
 
 #![forbid(unsafe_code)]
 
@@ -35,15 +35,15 @@ use shared_types::xs2a::money::Currency;
 const USAGE: &str =
     "usage: stream URL ORGANISATION ANCHORS.pem CERTIFICATE.pem KEY.pem CONSENT ACCOUNT FROM";
 
-/// What the command line says.
-struct Asked {
+/// Arguments of the command line.
+struct Arguments {
     bank: Bank,
     consent: String,
     account: String,
     from: NaiveDate,
 }
 
-/// What was read so far.
+/// Sums of the entries that were read so far.
 #[derive(Default)]
 struct Sums {
     count: u64,
@@ -54,8 +54,8 @@ struct Sums {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let mut err = io::stderr().lock();
-    let asked = match asked(std::env::args().skip(1).collect()) {
-        Ok(asked) => asked,
+    let arguments = match arguments(std::env::args().skip(1).collect()) {
+        Ok(arguments) => arguments,
         Err(fault) => {
             let _ = writeln!(err, "error: {fault}\n{USAGE}");
             return ExitCode::from(2);
@@ -63,7 +63,7 @@ async fn main() -> ExitCode {
     };
     let before = kibibytes("VmRSS");
     let mut sums = Sums::default();
-    let outcome = read(&asked, &mut sums).await;
+    let outcome = read(&arguments, &mut sums).await;
     let _ = print(&sums, before, kibibytes("VmHWM"));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,10 +74,10 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn read(asked: &Asked, sums: &mut Sums) -> Result<(), bank_client::Error> {
-    let reading = asked.bank.with_consent(&asked.consent);
-    let filter = TransactionFilter::since(asked.from);
-    let mut entries = reading.transactions(&asked.account, &filter);
+async fn read(arguments: &Arguments, sums: &mut Sums) -> Result<(), bank_client::Error> {
+    let reading = arguments.bank.with_consent(&arguments.consent);
+    let filter = TransactionFilter::since(arguments.from);
+    let mut entries = reading.transactions(&arguments.account, &filter);
     while let Some(Entry::Booked(entry) | Entry::Pending(entry)) = entries.try_next().await? {
         let amount = entry.transaction_amount;
         sums.count += 1;
@@ -86,7 +86,7 @@ async fn read(asked: &Asked, sums: &mut Sums) -> Result<(), bank_client::Error> 
     Ok(())
 }
 
-fn asked(arguments: Vec<String>) -> Result<Asked, Box<dyn Error>> {
+fn arguments(arguments: Vec<String>) -> Result<Arguments, Box<dyn Error>> {
     let [
         url,
         organisation,
@@ -105,7 +105,7 @@ fn asked(arguments: Vec<String>) -> Result<Asked, Box<dyn Error>> {
         .retries(Retries::default())
         .breaker(Breaker::default())
         .build()?;
-    Ok(Asked {
+    Ok(Arguments {
         bank,
         consent,
         account,

@@ -13,9 +13,10 @@
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
-    clippy::print_stderr,
     reason = "this program is for people at a terminal"
 )]
+
+mod common;
 
 use std::error::Error;
 use std::fs;
@@ -35,13 +36,7 @@ use shared_types::xs2a::text::plain;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run().await)
 }
 
 async fn run() -> Result<ExitCode, Box<dyn Error>> {

@@ -232,14 +232,15 @@ impl Bank {
     /// those they began with.
     pub(crate) fn reconnect<E: From<ConfigurationError>>(
         &self,
-        change: impl FnOnce(&Setup) -> Result<Setup, E>,
+        change: impl FnOnce(&mut Setup) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut connections = self.lock();
         // A mock bank asks for no certificate and shows none: there is nothing to change.
         let Some(secured) = connections.secured() else {
             return Ok(());
         };
-        let setup = change(&secured.setup)?;
+        let mut setup = secured.setup.clone();
+        change(&mut setup)?;
         *connections = Arc::new(Connections::new(
             setup,
             self.inner.expected.clone(),

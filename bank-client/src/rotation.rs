@@ -37,7 +37,6 @@ use shared_types::pki::trust::{Anchors, Refusal, Usage, judge, validity};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::bank::Bank;
-use crate::connections::Setup;
 use crate::error::ConfigurationError;
 use crate::revocation::Revocation;
 
@@ -88,10 +87,8 @@ impl Bank {
                     new: found,
                 });
             }
-            Ok(Setup {
-                credentials: new,
-                ..setup.clone()
-            })
+            setup.credentials = new;
+            Ok(())
         })
     }
 
@@ -105,20 +102,16 @@ impl Bank {
             if !new.any_valid_at(now) {
                 return Err(ReplacementRefused::NoValidAnchor);
             }
-            Ok(Setup {
-                anchors: new,
-                ..setup.clone()
-            })
+            setup.anchors = new;
+            Ok(())
         })
     }
 
     /// Goes by other lists of revoked certificates from the next call on.
     pub fn replace_revocation(&self, new: Revocation) -> Result<(), ConfigurationError> {
         self.reconnect(|setup| {
-            Ok(Setup {
-                revocation: new,
-                ..setup.clone()
-            })
+            setup.revocation = new;
+            Ok(())
         })
     }
 }

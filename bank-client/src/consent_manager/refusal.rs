@@ -21,19 +21,16 @@ pub(super) enum RefusalMeaning {
 /// The meaning of a failed read's error for its consent.
 pub(super) fn of(error: &Error) -> RefusalMeaning {
     match error.kind.status() {
-        _ if error.is_access_exceeded() => RefusalMeaning::UsedUp(wait(error)),
+        _ if error.is_access_exceeded() => {
+            let wait = error.retry_after();
+            RefusalMeaning::UsedUp(wait.and_then(|wait| TimeDelta::from_std(wait).ok()))
+        }
         Some(400..=499) if error.is_about_consent() => RefusalMeaning::ConsentEnded,
         // Some banks give no reason.
         Some(401) if error.is_bare_denial() => RefusalMeaning::ConsentEnded,
         _ if error.is_bare_denial() || error.is_consent_gone() => RefusalMeaning::Ambiguous,
         _ => RefusalMeaning::Unrelated,
     }
-}
-
-/// Time for which the bank asks us to wait.
-fn wait(error: &Error) -> Option<TimeDelta> {
-    let wait = error.retry_after()?;
-    TimeDelta::from_std(wait).ok()
 }
 
 /// Whether the bank says that the last day of the consent has passed.
