@@ -144,10 +144,10 @@ fn account_names(accounts: &[AccountDetails]) -> Vec<String> {
 /// Notes which commands list card accounts, because the printed list has none.
 fn note_card_commands(screen: Screen, exit: Exit, commands: &[&str]) {
     if screen.format == Format::Table && exit == Exit::Done {
-        note(format!(
-            "card accounts are listed with `{}`",
-            commands.join("` and `")
-        ));
+        note("card accounts are listed with:");
+        for command in commands {
+            note(format!("  {command}"));
+        }
     }
 }
 
