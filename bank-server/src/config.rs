@@ -636,7 +636,7 @@ lists = ["l"]
             .replace("\"127.0.0.1:8441\"", "8441")
             .replace("certificate = \"c\"\n", "")
             .replace("anchors = [\"a\"]", "anchors = [1, \"a\"]")
-            .replace("path = \"d\"", "path = \"d\"\nconnections = 4")
+            .replace("path = \"d\"", "path = \"d\"\nmax_connections = 4")
             + "unknown_status = \"maybe\"\n[limits]\npage_size = 501\n[[other_banks]]\nname = \"C\"\n";
         let mut found = places(&wrong);
         found.sort();

@@ -39,10 +39,12 @@ impl Deadline {
         let Some(at) = self.at else {
             return Ok(what.await);
         };
-        let limit = self.limit;
-        timeout_at(at, what)
-            .await
-            .map_err(|_| ErrorKind::Timeout { limit })
+        let late = ErrorKind::Timeout { limit: self.limit };
+        // The timer is coarser than the clock, and what is ready wins over it.
+        if self.is_over() {
+            return Err(late);
+        }
+        timeout_at(at, what).await.map_err(|_| late)
     }
 }
 
@@ -57,6 +59,7 @@ mod tests {
         assert!(over.is_over());
         let limit = Duration::ZERO;
         assert_eq!(over.wait(never()).await, Err(ErrorKind::Timeout { limit }));
+        assert_eq!(over.wait(async {}).await, Err(ErrorKind::Timeout { limit }));
         for far in [Duration::from_hours(1), Duration::MAX] {
             let deadline = Deadline::after(far);
             assert!(!deadline.is_over());

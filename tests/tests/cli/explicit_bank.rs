@@ -247,7 +247,7 @@ async fn lists_name_the_other_party_the_newest_balances_and_each_account_of_an_i
         table.contains("2.22 EUR") && !table.contains("1.11"),
         "{table}"
     );
-    assert!(said.contains("bank-client accounts --cards"), "{said}");
+    assert!(said.contains("accounts --cards"), "{said}");
     let (table, said) = client(&["balances"]);
     assert!(
         table.contains("2.22 EUR") && !table.contains("1.11"),
