@@ -163,9 +163,9 @@ impl Bank {
         }
         // A bank that does not echo the id is forgiven; one that answers another request is not.
         let echo = answer.headers.get("x-request-id");
-        let sent = request_id.to_string();
+        let id = request_id.to_string();
         // A UUID is the same in either case (RFC 9562, section 4).
-        if echo.is_some_and(|echo| !echo.as_bytes().eq_ignore_ascii_case(sent.as_bytes())) {
+        if echo.is_some_and(|echo| !echo.as_bytes().eq_ignore_ascii_case(id.as_bytes())) {
             let reason = "the answer is to another request";
             return Err(failed(ErrorKind::malformed("X-Request-ID", reason)));
         }

@@ -92,7 +92,13 @@ impl Customer {
         let vault = Vault::open_file(&config.store.key, randomness.clone()).unwrap();
         let clock: Arc<dyn Clock> = banks.clock.clone();
         let calendar = Calendar::new(clock, config.bank.time_zone);
-        let sca = Sca::new(&database, vault, None, calendar.clone(), randomness.clone());
+        let sca = Sca::new(
+            &database,
+            &vault,
+            None,
+            calendar.clone(),
+            randomness.clone(),
+        );
         let rules = ScaConfig {
             authorisation_minutes: config.sca.authorisation_minutes,
             confirmation_code,

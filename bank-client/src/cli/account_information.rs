@@ -418,13 +418,12 @@ impl AccountTransactions {
         filter: TransactionFilter,
     ) -> Self {
         let reader = member.handle();
-        let entries = match &account.resource_id {
-            Some(id) => reader.transactions(id, &filter),
-            None => {
-                let bank = reader.bank().name().to_owned();
-                let kind = ErrorKind::missing_resource_id("accounts");
-                Entries::from(once(ready(Err(Error { bank, kind }))).boxed())
-            }
+        let entries = if let Some(id) = &account.resource_id {
+            reader.transactions(id, &filter)
+        } else {
+            let bank = reader.bank().name().to_owned();
+            let kind = ErrorKind::missing_resource_id("accounts");
+            Entries::from(once(ready(Err(Error { bank, kind }))).boxed())
         };
         let mut entries = entries.peekable();
         // This loads the first page; the next one is requested once its entries are consumed.

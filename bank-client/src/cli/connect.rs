@@ -77,7 +77,9 @@ pub(super) async fn run(
             "{label}: approved; another holder of an account has to approve as well"
         ));
         connecting.is_further_holder = true;
-        let further = connecting.approve_further(store, &loopback).await;
+        let further = connecting
+            .approve_further(store, &approval, &loopback)
+            .await;
         (approval, status) = further.map_err(|failure| match failure {
             Failure::Diagnostic(failed) => failed.exit(Exit::AnotherApproval).into(),
             failure => failure,
@@ -283,12 +285,11 @@ impl Connecting<'_> {
     async fn approve_further(
         &self,
         store: &ConnectionStore,
+        before: &Approval,
         loopback: &Loopback,
     ) -> Result<(Approval, ConnectionStatus), Failure> {
         let approval = self.begin(store, loopback).await?;
-        if approval.authorisation_id().is_none()
-            && matches!(approval.next, NextStep::Redirect(_) | NextStep::Wait)
-        {
+        if approval.authorisation_id() == before.authorisation_id() {
             let again = connect_command(&self.entry.id, &self.label());
             return Err(failure(
                 format!(

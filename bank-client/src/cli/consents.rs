@@ -60,7 +60,7 @@ impl ListRow for ConsentRow {
     const COLUMNS: Columns<Self> = &[
         (text("bank"), |row| row.bank.clone()),
         (text("connection"), |row| row.status.clone()),
-        (amount("days left"), |row| or_empty(&row.days_left)),
+        (amount("days left"), |row| or_empty(row.days_left)),
         (text("consent").optional(), |row| or_empty(&row.consent)),
         (amount("unattended reads left").optional(), |row| {
             row.unattended.clone()
@@ -71,17 +71,17 @@ impl ListRow for ConsentRow {
         ("bank", |row| Field::untrusted(&row.bank)),
         ("connection", |row| Field::trusted(&row.connection)),
         ("consent", |row| Field::Untrusted(or_empty(&row.consent))),
-        ("serving", |row| Field::trusted(row.serving)),
+        ("serving", |row| Field::trusted(&row.serving)),
         ("status", |row| Field::trusted(&row.status)),
         ("valid_until", |row| {
             Field::Trusted(or_empty(&row.valid_until))
         }),
-        ("days_left", |row| Field::Trusted(or_empty(&row.days_left))),
+        ("days_left", |row| Field::Trusted(or_empty(row.days_left))),
         ("reads_left_today", |row| {
-            Field::Trusted(or_empty(&row.reads_left_today))
+            Field::Trusted(or_empty(row.reads_left_today))
         }),
         ("reads_per_day", |row| {
-            Field::Trusted(or_empty(&row.reads_per_day))
+            Field::Trusted(or_empty(row.reads_per_day))
         }),
         ("reads_left_until", |row| {
             Field::Trusted(or_empty(&row.reads_left_until))

@@ -87,7 +87,7 @@ impl ListRow for AccountRow<AccountDetails> {
         }),
         ("iban", |row| Field::Trusted(or_empty(&row.account.iban))),
         ("name", |row| Field::Untrusted(or_empty(&row.account.name))),
-        ("currency", |row| Field::trusted(row.account.currency)),
+        ("currency", |row| Field::trusted(&row.account.currency)),
         ("json", |_| Field::Json),
     ];
 }
@@ -101,7 +101,7 @@ impl ListRow for AccountRow<CardAccountDetails> {
         (text("card"), |row| row.account.masked_pan.to_string()),
         (text("name").optional(), |row| or_empty(&row.account.name)),
         (amount("limit").optional(), |row| {
-            or_empty(&row.account.credit_limit)
+            or_empty(row.account.credit_limit)
         }),
         (amount("balances"), |AccountRow { account, .. }| {
             in_lines(account.balances.as_deref(), account.debit_accounting)
@@ -114,10 +114,10 @@ impl ListRow for AccountRow<CardAccountDetails> {
         }),
         ("card", |row| Field::untrusted(&row.account.masked_pan)),
         ("name", |row| Field::Untrusted(or_empty(&row.account.name))),
-        ("currency", |row| Field::trusted(row.account.currency)),
+        ("currency", |row| Field::trusted(&row.account.currency)),
         ("credit_limit", |row| {
             let limit = row.account.credit_limit.map(|limit| limit.value());
-            Field::Trusted(or_empty(&limit))
+            Field::Trusted(or_empty(limit))
         }),
         ("json", |_| Field::Json),
     ];
@@ -156,7 +156,7 @@ impl ListRow for BalanceRow {
         (text("balance"), |row| row.balance.balance_type.to_string()),
         (amount("amount"), |row| row.amount().to_string()),
         (text("as of").optional(), |row| {
-            or_empty(&row.balance.reference_date)
+            or_empty(row.balance.reference_date)
         }),
         (text("history").optional(), |row| row.history.clone()),
     ];
@@ -164,10 +164,10 @@ impl ListRow for BalanceRow {
         ("bank", |row| Field::untrusted(&row.bank)),
         ("account", |row| Field::untrusted(&row.account)),
         ("balance", |row| Field::trusted(&row.balance.balance_type)),
-        ("amount", |row| Field::trusted(row.amount().value())),
-        ("currency", |row| Field::trusted(row.amount().currency())),
+        ("amount", |row| Field::trusted(&row.amount().value())),
+        ("currency", |row| Field::trusted(&row.amount().currency())),
         ("as_of", |row| {
-            Field::Trusted(or_empty(&row.balance.reference_date))
+            Field::Trusted(or_empty(row.balance.reference_date))
         }),
         ("json", |_| Field::Json),
     ];
@@ -226,11 +226,11 @@ impl Displayed for Transaction {
     const DETAIL: &'static str = "with_account";
 
     fn date(&self) -> String {
-        or_empty(self.booking_date.as_ref().or(self.value_date.as_ref()))
+        or_empty(&self.booking_date.as_ref().or(self.value_date.as_ref()))
     }
 
     fn value_date(&self) -> String {
-        or_empty(&self.value_date)
+        or_empty(self.value_date)
     }
 
     fn id(&self) -> String {
@@ -239,23 +239,23 @@ impl Displayed for Transaction {
 
     fn counterparty_cell(&self, _: Option<bool>) -> String {
         let counterparty = self.counterparty();
-        let name = or_empty(&counterparty.name);
+        let name = or_empty(counterparty.name);
         if name.is_empty() {
-            return or_empty(counterparty.account);
+            return or_empty(&counterparty.account);
         }
         name
     }
 
     fn name(&self) -> String {
-        or_empty(self.counterparty().name.as_ref())
+        or_empty(&self.counterparty().name.as_ref())
     }
 
     fn detail(&self, _: Option<bool>) -> Field {
-        Field::Untrusted(or_empty(self.counterparty().account))
+        Field::Untrusted(or_empty(&self.counterparty().account))
     }
 
     fn description(&self) -> String {
-        or_empty(self.remittance_text().as_ref())
+        or_empty(&self.remittance_text().as_ref())
     }
 
     fn amount(&self) -> Amount {
@@ -277,7 +277,7 @@ impl Displayed for CardTransaction {
     }
 
     fn value_date(&self) -> String {
-        or_empty(&self.value_date)
+        or_empty(self.value_date)
     }
 
     fn id(&self) -> String {
@@ -287,7 +287,7 @@ impl Displayed for CardTransaction {
     fn counterparty_cell(&self, debit_accounting: Option<bool>) -> String {
         let original = self.original_amount;
         let original = original.map(|amount| debits_negative(amount, debit_accounting));
-        or_empty(&original)
+        or_empty(original)
     }
 
     fn name(&self) -> String {
@@ -299,7 +299,7 @@ impl Displayed for CardTransaction {
     }
 
     fn description(&self) -> String {
-        or_empty(self.description().as_ref())
+        or_empty(&self.description().as_ref())
     }
 
     fn amount(&self) -> Amount {
@@ -342,7 +342,7 @@ impl<T: Displayed> ListRow for TransactionRow<T> {
     const FIELDS: Fields<Self> = &[
         ("bank", |row| Field::untrusted(&row.bank)),
         ("account", |row| Field::untrusted(&row.account)),
-        ("status", |row| Field::trusted(row.status())),
+        ("status", |row| Field::trusted(&row.status())),
         ("date", |row| Field::Trusted(row.transaction.date())),
         ("id", |row| Field::Untrusted(row.transaction.id())),
         ("with", |row| Field::Untrusted(row.transaction.name())),
@@ -352,9 +352,9 @@ impl<T: Displayed> ListRow for TransactionRow<T> {
         ("what", |row| {
             Field::Untrusted(row.transaction.description())
         }),
-        ("amount", |row| Field::trusted(row.amount().value())),
-        ("currency", |row| Field::trusted(row.amount().currency())),
-        ("running_total", |row| Field::trusted(row.running_total)),
+        ("amount", |row| Field::trusted(&row.amount().value())),
+        ("currency", |row| Field::trusted(&row.amount().currency())),
+        ("running_total", |row| Field::trusted(&row.running_total)),
         ("value_date", |row| {
             Field::Trusted(row.transaction.value_date())
         }),

@@ -99,11 +99,11 @@ pub(super) enum Field {
 }
 
 impl Field {
-    pub(super) fn untrusted(value: impl ToString) -> Self {
+    pub(super) fn untrusted(value: &(impl ToString + ?Sized)) -> Self {
         Self::Untrusted(value.to_string())
     }
 
-    pub(super) fn trusted(value: impl ToString) -> Self {
+    pub(super) fn trusted(value: &(impl ToString + ?Sized)) -> Self {
         Self::Trusted(value.to_string())
     }
 }

@@ -45,15 +45,15 @@ impl ListRow for SyncRow {
     ];
     const FIELDS: Fields<Self> = &[
         ("bank", |row| Field::trusted(&row.bank)),
-        ("accounts", |row| Field::trusted(row.accounts)),
-        ("new", |row| Field::trusted(row.new)),
-        ("changed", |row| Field::trusted(row.changed)),
-        ("removed", |row| Field::trusted(row.removed)),
-        ("complete", |row| Field::trusted(row.complete())),
+        ("accounts", |row| Field::trusted(&row.accounts)),
+        ("new", |row| Field::trusted(&row.new)),
+        ("changed", |row| Field::trusted(&row.changed)),
+        ("removed", |row| Field::trusted(&row.removed)),
+        ("complete", |row| Field::trusted(&row.complete())),
         ("balances_not_read", |row| {
-            Field::trusted(row.balances_not_read)
+            Field::trusted(&row.balances_not_read)
         }),
-        ("not_opened", |row| Field::trusted(row.not_opened)),
+        ("not_opened", |row| Field::trusted(&row.not_opened)),
     ];
 }
 

@@ -235,7 +235,7 @@ impl ConsentManager {
             .max_validity_days(now);
         let days = consent_terms.first_days(learnt.or(terms.max_validity_days));
         let today = day_of(now, terms.time_zone);
-        let state = URL_SAFE_NO_PAD.encode(self.inner.randomness.bytes());
+        let state = self.new_state();
         if !connection.apply(Event::Intended) {
             return Err(ManagerError::Busy);
         }
@@ -391,40 +391,79 @@ impl ConsentManager {
     /// and another holder of an account has to approve too, starts that holder's authorisation.
     async fn replace_ended_authorisation(&self, id: &ConnectionId) -> Result<(), ManagerError> {
         let (connection, _) = self.load(id).await?;
-        let Some((pending, answer)) = connection.waiting() else {
+        let Some((_, answer)) = connection.waiting() else {
             return Ok(());
         };
         let Some(authorisation) = &answer.authorisation else {
             return Ok(());
         };
-        let (bank, consent) = (self.bank_handle(&connection.bank)?, &answer.consent);
-        match bank.authorisation_status(consent, authorisation).await {
+        let bank = self.bank_handle(&connection.bank)?;
+        match bank
+            .authorisation_status(&answer.consent, authorisation)
+            .await
+        {
             Ok(ScaStatus::Failed) => self.fail_pending(id, &connection, Event::Lapsed).await,
-            Ok(ScaStatus::Finalised)
-                if bank.consent_status(consent).await? == ConsentStatus::PartiallyAuthorised =>
-            {
-                let options = ApprovalOptions {
-                    psu_id: None,
-                    ..pending.options.clone()
-                };
-                let started = bank.start_authorisation(consent, &options).await?;
-                tracing::info!(bank = %connection.bank, connection = %id, "consent partially authorised, waiting for another holder's approval");
-                self.change(id, |now| {
-                    let same = now.is_pending(pending.request_id);
-                    let pending = now.pending.as_mut().filter(|_| same)?;
-                    pending.answer = Some(Answer {
-                        consent: consent.clone(),
-                        authorisation: Some(started.id.clone()),
-                        links: started.links.clone(),
-                    });
-                    (pending.options, pending.returned) = (options.clone(), false);
-                    Some(())
-                })
-                .await?;
-                Ok(())
-            }
+            Ok(ScaStatus::Finalised) => self.start_further_authorisation(id, &connection).await,
             _ => Ok(()),
         }
+    }
+
+    /// Starts another holder's authorisation of a consent that one holder has approved. Its return
+    /// addresses have a `state` of their own: the first holder's return is not the other's. A bank
+    /// that does not start one is asked again at the next call.
+    async fn start_further_authorisation(
+        &self,
+        id: &ConnectionId,
+        connection: &Connection,
+    ) -> Result<(), ManagerError> {
+        let Some((pending, answer)) = connection.waiting() else {
+            return Ok(());
+        };
+        let (bank, consent) = (self.bank_handle(&connection.bank)?, &answer.consent);
+        let status = bank.consent_status(consent).await;
+        if !matches!(status, Ok(ConsentStatus::PartiallyAuthorised)) {
+            return Ok(());
+        }
+        let state = self.new_state();
+        let mut options = ApprovalOptions {
+            psu_id: None,
+            ..pending.options.clone()
+        };
+        if let Some(used) = &connection.state {
+            let addresses = [&mut options.return_to, &mut options.return_to_if_refused];
+            for address in addresses.into_iter().flatten() {
+                *address = address.replace(used, &state);
+            }
+        }
+        let started = match bank.start_authorisation(consent, &options).await {
+            Ok(started) => started,
+            Err(error) => {
+                let reasons = error.kind.label();
+                tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "authorisation of another holder not started");
+                return Ok(());
+            }
+        };
+        tracing::info!(bank = %connection.bank, connection = %id, "consent partially authorised, waiting for another holder's approval");
+        let request_id = pending.request_id;
+        self.change(id, |now| {
+            let same = now.is_pending(request_id);
+            let pending = now.pending.as_mut().filter(|_| same)?;
+            pending.answer = Some(Answer {
+                consent: consent.clone(),
+                authorisation: Some(started.id.clone()),
+                links: started.links.clone(),
+            });
+            (pending.options, pending.returned) = (options.clone(), false);
+            now.state = Some(state.clone());
+            Some(())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// A new `state` of return addresses, which cannot be guessed.
+    fn new_state(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.inner.randomness.bytes())
     }
 
     /// Fails the pending request, if it is still the one that was seen.

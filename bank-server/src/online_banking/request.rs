@@ -87,7 +87,7 @@ pub(super) fn chosen(form: &Form, offer: &OfferedAccess) -> Result<Vec<AccountId
 }
 
 /// Accounts and data of a request. Where the customer chooses, each account has a checkbox, none of
-/// them ticked beforehand (CJEU C-673/17); otherwise the list of accounts is folded away.
+/// them ticked beforehand (CJEU C-673/17).
 pub(super) fn accounts(texts: &Texts, offer: &OfferedAccess, shown: Shown<'_>) -> Markup {
     let words = &texts.authorise;
     let view = |account| {
@@ -106,7 +106,7 @@ pub(super) fn accounts(texts: &Texts, offer: &OfferedAccess, shown: Shown<'_>) -
         @if shown.is_masked { p.hint { (words.masked) } }
         @if is_choice(offer) { (choice(texts, &lines, shown)) }
         @else {
-            (opened(texts, lines.iter().map(|(view, grant)| (account(view), *grant)), Fold::All))
+            (opened(texts, lines.iter().map(|(view, grant)| (account(view), *grant)), Fold::Rest))
         }
         @if offer.approvals_needed > 1 {
             (notice(Tone::Neutral, &several(texts, offer)))
@@ -183,8 +183,6 @@ pub(super) enum Fold {
     Nothing,
     /// The first accounts are shown.
     Rest,
-    /// No account is shown, unless it is the only one.
-    All,
 }
 
 /// Accounts with the data that a consent covers. Accounts with the same data form a group; data
@@ -210,17 +208,13 @@ pub(super) fn opened<'a>(
     html! {
         @for (extent, lines) in &groups {
             @let extra = both(*extent, shared.map(|covered| !covered));
-            @let (first, rest) = lines.split_at(match fold {
-                Fold::All if lines.len() > 1 => 0,
-                _ if is_folded(lines.len()) => SHOWN,
-                _ => lines.len(),
-            });
-            @let label = if first.is_empty() { words.folded } else { words.more };
+            @let shown = if is_folded(lines.len()) { SHOWN } else { lines.len() };
+            @let (first, rest) = lines.split_at(shown);
             div.opened {
-                @if !first.is_empty() { ul { @for line in first { li { (line) } } } }
+                ul { @for line in first { li { (line) } } }
                 @if !rest.is_empty() {
                     details open[fold == Fold::Nothing] {
-                        summary { (texts.fill(label, &[("count", &rest.len().to_string())])) }
+                        summary { (texts.fill(words.more, &[("count", &rest.len().to_string())])) }
                         ul { @for line in rest { li { (line) } } }
                     }
                 }

@@ -275,7 +275,7 @@ impl Sca {
     #[must_use]
     pub fn new(
         database: &Database,
-        vault: Vault,
+        vault: &Vault,
         passkeys: Option<Passkeys>,
         calendar: Calendar,
         randomness: Arc<dyn Randomness>,

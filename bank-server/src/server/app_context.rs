@@ -79,7 +79,7 @@ impl AppContext {
             .transpose()?;
         let sca = Sca::new(
             &database,
-            vault.clone(),
+            &vault,
             passkeys,
             calendar.clone(),
             Arc::clone(&randomness),

@@ -482,7 +482,7 @@ async fn transition(
     let (confirmation, access) = change.pending.unzip();
     let moved = sqlx::query(
         "UPDATE authorisation SET status = $1, psu = COALESCE($2, psu), \
-         method = COALESCE($3, method), approach = COALESCE($4, approach), \
+         method = CASE WHEN $11 IS NULL THEN COALESCE($3, method) ELSE $3 END, approach = COALESCE($4, approach), \
          shown = COALESCE($5, shown), last_action = $6, by_log_in = COALESCE($9, by_log_in), \
          confirmation = $11, pending = $12 \
          WHERE id = $7 AND status = $8 AND COALESCE(psu, '') = $10",

@@ -237,7 +237,6 @@ texts! {
         of_each: "For each of these accounts it can see:",
         also: "In addition:",
         more: "Show {count} more accounts",
-        folded: "Show the {count} accounts",
         masked: "For your security, only the last digits of your accounts are shown here.",
         none_chosen: "Choose at least one account",
         sees_details: "Account number, name and type",

@@ -112,7 +112,7 @@ impl Scene {
         }
         let sca = Sca::new(
             &database,
-            vault,
+            &vault,
             None,
             calendar.clone(),
             Arc::clone(&randomness),
