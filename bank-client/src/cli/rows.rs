@@ -226,7 +226,7 @@ impl Displayed for Transaction {
     const DETAIL: &'static str = "with_account";
 
     fn date(&self) -> String {
-        or_empty(&self.booking_date.as_ref().or(self.value_date.as_ref()))
+        or_empty(self.booking_date.as_ref().or(self.value_date.as_ref()))
     }
 
     fn value_date(&self) -> String {
@@ -241,21 +241,21 @@ impl Displayed for Transaction {
         let counterparty = self.counterparty();
         let name = or_empty(counterparty.name);
         if name.is_empty() {
-            return or_empty(&counterparty.account);
+            return or_empty(counterparty.account);
         }
         name
     }
 
     fn name(&self) -> String {
-        or_empty(&self.counterparty().name.as_ref())
+        or_empty(self.counterparty().name.as_ref())
     }
 
     fn detail(&self, _: Option<bool>) -> Field {
-        Field::Untrusted(or_empty(&self.counterparty().account))
+        Field::Untrusted(or_empty(self.counterparty().account))
     }
 
     fn description(&self) -> String {
-        or_empty(&self.remittance_text().as_ref())
+        or_empty(self.remittance_text().as_ref())
     }
 
     fn amount(&self) -> Amount {
@@ -299,7 +299,7 @@ impl Displayed for CardTransaction {
     }
 
     fn description(&self) -> String {
-        or_empty(&self.description().as_ref())
+        or_empty(self.description().as_ref())
     }
 
     fn amount(&self) -> Amount {

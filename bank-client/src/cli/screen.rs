@@ -312,12 +312,12 @@ pub(super) fn consent_table(screen: Screen, consent: &ConsentInformation) -> Str
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
     row("status", consent.consent_status.to_string());
-    row("last day", or_empty(&consent.valid_until));
-    row("reads a day", or_empty(&consent.frequency_per_day));
+    row("last day", or_empty(consent.valid_until));
+    row("reads a day", or_empty(consent.frequency_per_day));
     let recurring = consent.recurring_indicator;
     let recurring = recurring.map(|recurring| if recurring { "yes" } else { "no" });
-    row("recurring", or_empty(&recurring));
-    row("last action", or_empty(&consent.last_action_date));
+    row("recurring", or_empty(recurring));
+    row("last action", or_empty(consent.last_action_date));
     let access = &consent.access;
     let lists = [
         ("accounts", &access.accounts),
