@@ -12,7 +12,7 @@ use sqlx::Row as _;
 use super::access::{Access, NotOpened, Part, Unread};
 use super::copy::{BATCH_ROWS, CopyError, LocalCopy, WriteTransaction};
 use super::plan::{AccountSyncState, Finding};
-use super::row::{Digest, digest_of};
+use super::row::{Digest, json_digest};
 use super::{AccountKey, SyncError};
 use crate::deviations::{DeviationCollector, Deviations};
 use crate::error::{Error, ErrorKind};
@@ -352,15 +352,15 @@ impl LocalCopy {
     }
 
     pub(super) fn consent_digest(&self, consent: &str) -> Digest {
-        self.digester.of("consent", &[consent.as_bytes()])
+        self.digester.digest("consent", &[consent.as_bytes()])
     }
 
     fn content_digest(&self, kind: &str, value: &impl Serialize) -> Result<Digest, SyncError> {
-        digest_of(&self.digester, kind, value).map_err(unwritable)
+        json_digest(&self.digester, kind, value).map_err(unwritable)
     }
 
     pub(super) fn resource_digest(&self, resource: &str) -> Digest {
-        self.digester.of("resource", &[resource.as_bytes()])
+        self.digester.digest("resource", &[resource.as_bytes()])
     }
 
     async fn existing_accounts(

@@ -208,7 +208,7 @@ impl LocalCopy {
     /// Keeps all other runs away from a connection, in this program and in others, until it is
     /// dropped or the process ends, in whichever way. `None`: there is another one.
     pub(super) fn claim(&self, key: &str) -> Result<Option<File>, CopyError> {
-        let file = hex(&self.digester.of("run", &[key.as_bytes()]));
+        let file = hex(&self.digester.digest("run", &[key.as_bytes()]));
         let path = self.runs.join(file);
         let claimed = claim(&self.runs, &path);
         claimed.map_err(|error| CopyError::Open {

@@ -1,7 +1,8 @@
-//! Transaction row for the local copy: content digest, which identifies the entry, and its names.
+//! Row of the local copy: one booked or pending transaction, with the digests that identify it.
 //!
-//! A name is a hint and no identity. Banks give one `entryReference` to all entries of a batch, use
-//! a `transactionId` again, and write "0", blanks or "NOTPROVIDED" where they have none.
+//! A row is identified by the digest of its content. The bank's own ids are hints only: banks give
+//! one `entryReference` to all entries of a batch, reuse a `transactionId`, and write "0", blanks or
+//! "NOTPROVIDED" where they have none.
 
 use aws_lc_rs::hmac;
 use chrono::NaiveDate;
@@ -11,10 +12,10 @@ use shared_types::xs2a::money::Amount;
 use shared_types::xs2a::text::is_placeholder;
 use shared_types::xs2a::transaction::Transaction;
 
-/// A digest of account data. It is keyed: who has the copy alone cannot try out what it stands for.
+/// Keyed digest of account data. Without the key, guessed data cannot be compared with it.
 pub(super) type Digest = [u8; 16];
 
-/// Makes digests.
+/// Computes digests with the key of the copy.
 #[derive(Clone)]
 pub(super) struct Digester(hmac::Key);
 
@@ -23,8 +24,8 @@ impl Digester {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    /// The digest of these parts, in this order, as things of that kind.
-    pub(super) fn of(&self, kind: &str, parts: &[&[u8]]) -> Digest {
+    /// Digest of `parts`, in this order. Equal parts of different `kind`s have different digests.
+    pub(super) fn digest(&self, kind: &str, parts: &[&[u8]]) -> Digest {
         let mut context = hmac::Context::with_key(&self.0);
         for part in std::iter::once(&kind.as_bytes()).chain(parts) {
             context.update(&(part.len() as u64).to_be_bytes());
@@ -39,37 +40,36 @@ impl Digester {
     }
 }
 
-/// A transaction of either kind of account.
+/// A transaction of a payment account or a card account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
-    /// `entryReference`, if it is one.
+    /// `entryReference`, unless it is a placeholder.
     pub(super) reference: Option<String>,
-    /// `transactionId`, `cardTransactionId`, if it is one.
+    /// `transactionId` or `cardTransactionId`, unless it is a placeholder.
     pub(super) id: Option<String>,
-    end_to_end: Option<String>,
-    /// The day of booking.
-    pub(super) booked_on: Option<NaiveDate>,
-    /// Another day that is known of it.
-    pub(super) other_day: Option<NaiveDate>,
+    /// `endToEndId`, unless it is a placeholder.
+    end_to_end_id: Option<String>,
+    pub(super) booking_date: Option<NaiveDate>,
+    /// The value date; of a card transaction the transaction date, or else the value date.
+    pub(super) value_date: Option<NaiveDate>,
     amount: Amount,
     counterparty: Option<String>,
-    /// In the standard's form, without links.
+    /// The transaction as JSON in the standard's form, without links.
     pub(super) details: Vec<u8>,
 }
 
 impl Row {
-    pub(super) fn payment(transaction: Transaction) -> Result<Self, serde_json::Error> {
-        let mut kept = transaction;
-        kept.links = None;
-        let details = serde_json::to_vec(&kept)?;
-        let counterparty = kept.counterparty().name.map(str::to_owned);
+    pub(super) fn payment(mut transaction: Transaction) -> Result<Self, serde_json::Error> {
+        transaction.links = None;
+        let details = serde_json::to_vec(&transaction)?;
+        let counterparty = transaction.counterparty().name.map(str::to_owned);
         Ok(Self {
-            reference: name(kept.entry_reference.as_ref()),
-            id: name(kept.transaction_id.as_ref()),
-            end_to_end: name(kept.end_to_end_id.as_ref()),
-            booked_on: kept.booking_date,
-            other_day: kept.value_date,
-            amount: kept.transaction_amount,
+            reference: unless_placeholder(transaction.entry_reference.as_ref()),
+            id: unless_placeholder(transaction.transaction_id.as_ref()),
+            end_to_end_id: unless_placeholder(transaction.end_to_end_id.as_ref()),
+            booking_date: transaction.booking_date,
+            value_date: transaction.value_date,
+            amount: transaction.transaction_amount,
             counterparty,
             details,
         })
@@ -77,78 +77,86 @@ impl Row {
 
     pub(super) fn card(transaction: &CardTransaction) -> Result<Self, serde_json::Error> {
         let details = serde_json::to_vec(transaction)?;
-        let counterparty = name(transaction.card_acceptor_id.as_ref())
-            .or_else(|| name(transaction.card_acceptor_name.as_ref()))
-            .or_else(|| name(transaction.transaction_details.as_ref()));
+        let counterparty = unless_placeholder(transaction.card_acceptor_id.as_ref())
+            .or_else(|| unless_placeholder(transaction.card_acceptor_name.as_ref()))
+            .or_else(|| unless_placeholder(transaction.transaction_details.as_ref()));
         Ok(Self {
             reference: None,
-            id: name(transaction.card_transaction_id.as_ref()),
-            end_to_end: None,
-            booked_on: transaction.booking_date,
-            other_day: transaction.transaction_date.or(transaction.value_date),
+            id: unless_placeholder(transaction.card_transaction_id.as_ref()),
+            end_to_end_id: None,
+            booking_date: transaction.booking_date,
+            value_date: transaction.transaction_date.or(transaction.value_date),
             amount: transaction.transaction_amount,
             counterparty,
             details,
         })
     }
 
-    /// Reference that the bank takes for `entryReferenceFrom`. The standard gives card transactions
-    /// no reference of that name; their id is what there is.
+    /// Value of `entryReferenceFrom` for a delta report that starts after this entry. Card
+    /// transactions have no `entryReference` in the standard: their id is used instead.
     pub(super) fn delta_reference(&self) -> Option<&str> {
         self.reference.as_deref().or(self.id.as_deref())
     }
 
-    /// Whether the bank gives it a name.
-    pub(super) fn is_named(&self) -> bool {
+    /// Whether the bank gives the entry a reference or an id.
+    pub(super) fn has_reference_or_id(&self) -> bool {
         self.reference.is_some() || self.id.is_some()
     }
 
-    /// All that the bank says of it. Entries of which it says the same are told apart by their
-    /// number alone.
-    pub(super) fn content(&self, digester: &Digester) -> Digest {
-        digester.of("content", &[&self.details])
+    /// Digest of all the bank's data about the entry. Several entries can have the same one: the
+    /// copy then stores as many of them as the bank lists.
+    pub(super) fn content_digest(&self, digester: &Digester) -> Digest {
+        digester.digest("content", &[&self.details])
     }
 
-    /// Name by which it may be known again when the bank changes it: the bank's reference,
-    /// else its id, else amount and days.
-    pub(super) fn name(&self, digester: &Digester) -> Digest {
+    /// Digest by which an entry can be recognised after the bank has changed its content: of its
+    /// reference, or else its id, or else its amount and dates.
+    pub(super) fn name_digest(&self, digester: &Digester) -> Digest {
         match (&self.reference, &self.id) {
-            (Some(reference), _) => digester.of("reference", &[reference.as_bytes()]),
-            (None, Some(id)) => digester.of("id", &[id.as_bytes()]),
+            (Some(reference), _) => digester.digest("reference", &[reference.as_bytes()]),
+            (None, Some(id)) => digester.digest("id", &[id.as_bytes()]),
             (None, None) => {
-                let day =
-                    |day: Option<NaiveDate>| day.map_or_else(String::new, |day| day.to_string());
+                let text = |date: Option<NaiveDate>| {
+                    date.map_or_else(String::new, |date| date.to_string())
+                };
                 let amount = self.amount.value().normalize().to_string();
                 let parts = [
                     amount.as_bytes(),
                     self.amount.currency().as_str().as_bytes(),
-                    day(self.booked_on).as_bytes(),
-                    day(self.other_day).as_bytes(),
+                    text(self.booking_date).as_bytes(),
+                    text(self.value_date).as_bytes(),
                 ]
                 .map(<[u8]>::to_vec);
-                digester.of("looks", &parts.each_ref().map(Vec::as_slice))
+                // This kind is part of stored digests.
+                digester.digest("looks", &parts.each_ref().map(Vec::as_slice))
             }
         }
     }
 
-    /// Keys that a pending entry shares with the booked one that it becomes, the surest
-    /// first; whether it is sure.
-    pub(super) fn keys(&self, digester: &Digester) -> Vec<(Digest, bool)> {
+    /// Keys that a pending entry shares with the booked entry that replaces it, most reliable first.
+    pub(super) fn pending_keys(&self, digester: &Digester) -> Vec<PendingKey> {
         let mut keys = Vec::new();
-        let mut key = |kind: &str, text: &Option<String>, sure: bool| {
+        let mut push = |kind: &str, text: &Option<String>, is_reliable: bool| {
             if let Some(text) = text {
-                keys.push((digester.of(kind, &[text.as_bytes()]), sure));
+                let digest = digester.digest(kind, &[text.as_bytes()]);
+                keys.push(PendingKey {
+                    digest,
+                    is_reliable,
+                });
             }
         };
-        key("pending by id", &self.id, true);
-        key("pending by reference", &self.reference, true);
-        key("pending by end-to-end id", &self.end_to_end, false);
-        keys.extend(self.amount_key(digester).map(|key| (key, false)));
+        push("pending by id", &self.id, true);
+        push("pending by reference", &self.reference, true);
+        push("pending by end-to-end id", &self.end_to_end_id, false);
+        keys.extend(self.amount_digest(digester).map(|digest| PendingKey {
+            digest,
+            is_reliable: false,
+        }));
         keys
     }
 
-    /// Amount and counterparty.
-    pub(super) fn amount_key(&self, digester: &Digester) -> Option<Digest> {
+    /// Digest of amount and counterparty. `None` without a counterparty.
+    pub(super) fn amount_digest(&self, digester: &Digester) -> Option<Digest> {
         let name = self.counterparty.as_ref()?.trim().to_lowercase();
         let amount = self.amount.value().normalize().to_string();
         let currency = self.amount.currency();
@@ -157,24 +165,29 @@ impl Row {
             currency.as_str().as_bytes(),
             name.as_bytes(),
         ];
-        Some(digester.of("pending by amount", &parts))
+        Some(digester.digest("pending by amount", &parts))
     }
 }
 
-fn text(text: Option<&impl ToString>) -> Option<String> {
-    text.map(ToString::to_string)
+/// Key that links a pending entry to the booked entry that replaces it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct PendingKey {
+    pub(super) digest: Digest,
+    /// Whether two entries with the same key are the same transaction, unless the bank reuses ids.
+    pub(super) is_reliable: bool,
 }
 
-/// The digest of anything that has a form in JSON.
-pub(super) fn digest_of(
+/// Digest of a value's JSON form.
+pub(super) fn json_digest(
     digester: &Digester,
     kind: &str,
     value: &impl Serialize,
 ) -> Result<Digest, serde_json::Error> {
-    Ok(digester.of(kind, &[&serde_json::to_vec(value)?]))
+    Ok(digester.digest(kind, &[&serde_json::to_vec(value)?]))
 }
 
-/// A text, if it names something.
-fn name(given: Option<&impl ToString>) -> Option<String> {
-    text(given).filter(|text| !is_placeholder(text))
+/// The text, unless it is a placeholder such as "NOTPROVIDED".
+fn unless_placeholder(text: Option<&impl ToString>) -> Option<String> {
+    text.map(ToString::to_string)
+        .filter(|text| !is_placeholder(text))
 }

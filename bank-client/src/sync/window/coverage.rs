@@ -1,4 +1,4 @@
-//! Coverage of a list: the days for which it proves that an entry does not exist.
+//! Coverage of a transaction list: the days for which an entry that it lacks does not exist.
 
 use chrono::{Days, NaiveDate};
 use sqlx::Row as _;
@@ -7,18 +7,19 @@ use super::{DATED_BY_BOOKING, DATED_BY_VALUE, ListScope, MAX_VALUE_DATE_DAYS, Wi
 use crate::sync::copy::CopyError;
 use crate::sync::plan::{days_before, guaranteed_from};
 
-/// The days that a list covers.
+/// Days that a list covers completely, for entries with a booking date and without.
 pub(super) struct Coverage {
-    /// The first day that counts as listed.
+    /// First day whose entries with a booking date are all in the list.
     pub(super) listed_from: NaiveDate,
-    /// The first day for which an entry without a booking date is gone if the list lacks it.
-    pub(super) certain_from: NaiveDate,
-    /// Whether the copy has entries of earlier requested days that the list lacks.
-    pub(super) is_cut: bool,
+    /// First day whose entries without a booking date are all in the list.
+    pub(super) undated_from: NaiveDate,
+    /// Whether the list lacks stored entries of requested days before `undated_from`: the bank
+    /// shows a shorter period than was requested.
+    pub(super) is_truncated: bool,
 }
 
 impl Window<'_> {
-    /// Whether the bank has listed no booked entries for days of which the copy has some.
+    /// Whether the bank sent no list of booked entries, although the copy has some of these days.
     pub(in crate::sync) async fn contradicts_copy(&self) -> Result<bool, CopyError> {
         let ListScope::Period { from } = self.scope else {
             return Ok(false);
@@ -37,18 +38,19 @@ impl Window<'_> {
         Ok(found.is_some())
     }
 
-    /// The days that the list covers. A bank need not show more than 90 days (Delegated Regulation
-    /// (EU) 2018/389, article 10a(1)(b)), and some silently show no more, or some months. Earlier
-    /// days count as listed from the first entry of the list. If the copy has unlisted entries of
-    /// such days, a new entry is no proof: banks also list an entry that was booked late under an
-    /// old day.
+    /// Determines the days that a list from day `from` on covers.
+    ///
+    /// A bank must show the last 90 days (Delegated Regulation (EU) 2018/389, article 10a(1)(b)).
+    /// Some banks silently omit older ones. The list therefore covers older days only from the day
+    /// of its first entry. If it lacks stored entries of older days, only an entry that the copy
+    /// already had counts as the first: a new one may have been booked late under an old date.
     pub(super) async fn coverage(&self, from: NaiveDate) -> Result<Coverage, CopyError> {
         let guaranteed = guaranteed_from(self.moment.today);
         if from >= guaranteed {
             return Ok(Coverage {
                 listed_from: from,
-                certain_from: from,
-                is_cut: false,
+                undated_from: from,
+                is_truncated: false,
             });
         }
         let row = sqlx::query(
@@ -61,53 +63,57 @@ impl Window<'_> {
         .bind(self.moment.now)
         .fetch_one(&self.copy.pool)
         .await?;
-        let first = |day: Option<NaiveDate>| day.map_or(guaranteed, |day| day.min(guaranteed));
-        let certain_from = first(parse_day(row.try_get("first_known")?)?);
-        let surely_listed = from
+        let or_guaranteed =
+            |day: Option<NaiveDate>| day.map_or(guaranteed, |day| day.min(guaranteed));
+        let undated_from = or_guaranteed(parse_day(row.try_get("first_known")?)?);
+        // An entry with this value date or a later one was booked on a requested day.
+        let listed_by_value_date_from = from
             .checked_add_days(Days::new(MAX_VALUE_DATE_DAYS))
             .unwrap_or(from);
-        let is_cut = sqlx::query(
-            // A list of these days had an entry with a value date alone if a shorter one did, or if
-            // the value date is well within them.
+        let is_truncated = sqlx::query(
+            // An entry with only a value date belongs to a list from this day on if it was in a
+            // shorter list, or if its value date is a month or more after that day.
             "SELECT 1 FROM entry WHERE account = ?1 AND booked = 1 AND day >= ?2 AND day < ?3 \
              AND generation < ?4 AND (dated = ?5 OR (dated = ?6 AND (day >= ?7 OR listed_from >= ?2))) \
              LIMIT 1",
         )
         .bind(self.account)
         .bind(from.to_string())
-        .bind(certain_from.to_string())
+        .bind(undated_from.to_string())
         .bind(self.generation)
         .bind(DATED_BY_BOOKING)
         .bind(DATED_BY_VALUE)
-        .bind(surely_listed.to_string())
+        .bind(listed_by_value_date_from.to_string())
         .fetch_optional(&self.copy.pool)
         .await?
         .is_some();
-        let listed_from = if is_cut {
-            certain_from
+        let listed_from = if is_truncated {
+            undated_from
         } else {
-            first(parse_day(row.try_get("first")?)?)
+            or_guaranteed(parse_day(row.try_get("first")?)?)
         };
         Ok(Coverage {
             listed_from,
-            certain_from,
-            is_cut,
+            undated_from,
+            is_truncated,
         })
     }
 
-    /// The first day from which the copy is complete after this walk. A walk that does not overlap
-    /// the last one leaves a gap, in which entries may have been booked since. An unreadable entry
-    /// may be of any day.
-    pub(super) fn complete_since(&self) -> Option<NaiveDate> {
+    /// First day from which the copy is complete after this walk.
+    ///
+    /// If the walk does not overlap the last one, entries of the days between them may be missing:
+    /// the copy is then complete from this walk's first day only. After an undecodable entry, which
+    /// may be of any day, the copy is complete from no day.
+    pub(super) fn first_complete_day(&self) -> Option<NaiveDate> {
         match self.scope {
             _ if self.left_out > 0 => None,
-            ListScope::Delta => self.since,
+            ListScope::Delta => self.complete_from,
             ListScope::Period { from } => {
-                let joins = self
-                    .complete
-                    .is_some_and(|complete| from <= days_before(complete, self.overlap));
-                let before = self.since.filter(|_| joins);
-                Some(before.map_or(from, |since| since.min(from)))
+                let overlaps_last_walk = self
+                    .complete_until
+                    .is_some_and(|until| from <= days_before(until, self.overlap_days));
+                let previous = self.complete_from.filter(|_| overlaps_last_walk);
+                Some(previous.map_or(from, |previous| previous.min(from)))
             }
         }
     }

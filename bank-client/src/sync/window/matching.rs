@@ -74,7 +74,7 @@ impl Window<'_> {
         sql: &mut WriteTransaction,
         incoming: &IncomingEntry<'_>,
     ) -> Result<Option<EqualEntry>, CopyError> {
-        let statement = if incoming.row.booked_on.is_some() {
+        let statement = if incoming.row.booking_date.is_some() {
             "SELECT id, first_seen, doubtful FROM entry WHERE account = ?1 AND booked = ?2 AND content = ?3 \
              AND generation < ?4 LIMIT 1"
         } else {
@@ -123,7 +123,8 @@ impl Window<'_> {
     /// Keeps an entry as a possible start of the next delta report: one of the first page, or one
     /// that is stored already. All entries before it are part of this walk or an earlier one.
     fn add_anchor(&mut self, incoming: &IncomingEntry<'_>, known: bool) {
-        let (Some(reference), Some(day)) = (incoming.row.delta_reference(), incoming.row.booked_on)
+        let (Some(reference), Some(day)) =
+            (incoming.row.delta_reference(), incoming.row.booking_date)
         else {
             return;
         };
@@ -150,7 +151,10 @@ impl Window<'_> {
     /// either a repetition or a twin. Entries of an aborted walk are reported again and do not
     /// count.
     fn was_known_before(&self, found: &EqualEntry) -> bool {
-        found.is_provisional || self.synced.is_some_and(|synced| found.first_seen <= synced)
+        found.is_provisional
+            || self
+                .last_complete_walk
+                .is_some_and(|time| found.first_seen <= time)
     }
 
     async fn insert(
@@ -233,13 +237,13 @@ impl Window<'_> {
         if !self.pending {
             return Ok(());
         }
-        let amount_key = incoming.row.amount_key(&self.copy.digester);
-        for (key, sure) in incoming.row.keys(&self.copy.digester) {
+        let amount_digest = incoming.row.amount_digest(&self.copy.digester);
+        for key in incoming.row.pending_keys(&self.copy.digester) {
             let namesakes = sqlx::query(
                 "SELECT COUNT(*) AS number FROM (SELECT 1 FROM pending_key WHERE account = ? AND key = ? LIMIT ?)",
             )
             .bind(self.account)
-            .bind(key.as_slice())
+            .bind(key.digest.as_slice())
             .bind(MAX_NAMESAKES + 1)
             .fetch_one(&mut **sql)
             .await?;
@@ -258,12 +262,12 @@ impl Window<'_> {
                  AND l.entry = p.id), p.first_seen, p.id LIMIT 1)",
             )
             .bind(id)
-            .bind(sure)
+            .bind(key.is_reliable)
             .bind(self.account)
-            .bind(key.as_slice())
+            .bind(key.digest.as_slice())
             .bind(incoming.name.as_slice())
             .bind(self.generation)
-            .bind(amount_key.as_ref().map(Digest::as_slice))
+            .bind(amount_digest.as_ref().map(Digest::as_slice))
             .execute(&mut **sql)
             .await?;
             if found.rows_affected() > 0 {
@@ -279,10 +283,10 @@ impl Window<'_> {
         row: &Row,
         id: i64,
     ) -> Result<(), CopyError> {
-        for (key, _) in row.keys(&self.copy.digester) {
+        for key in row.pending_keys(&self.copy.digester) {
             sqlx::query("INSERT INTO pending_key (account, key, entry) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
                 .bind(self.account)
-                .bind(key.as_slice())
+                .bind(key.digest.as_slice())
                 .bind(id)
                 .execute(&mut **sql)
                 .await?;
@@ -292,7 +296,7 @@ impl Window<'_> {
 
     /// The day of an entry, and the value of `dated` for it.
     pub(super) fn day(&self, row: &Row) -> (NaiveDate, i64) {
-        match (row.booked_on, row.other_day) {
+        match (row.booking_date, row.value_date) {
             (Some(day), _) => (day, DATED_BY_BOOKING),
             (None, Some(day)) => (day, DATED_BY_VALUE),
             (None, None) => (self.moment.today, 0),
@@ -307,5 +311,5 @@ impl Window<'_> {
 
 /// Whether a delta report identifies the entry: by a name, and a day under which it is listed.
 fn is_identified(row: &Row) -> bool {
-    row.is_named() && row.booked_on.or(row.other_day).is_some()
+    row.has_reference_or_id() && row.booking_date.or(row.value_date).is_some()
 }

@@ -116,13 +116,15 @@ pub(super) struct Window<'a> {
     /// Whether the bank gives this report only once.
     is_one_time: bool,
     generation: i64,
-    /// Time and day of the last complete walk, and the first day from which the copy is complete.
-    synced: Option<i64>,
-    complete: Option<NaiveDate>,
-    since: Option<NaiveDate>,
+    /// Time of the last complete walk.
+    last_complete_walk: Option<i64>,
+    /// Day of the last complete walk: the copy is complete up to it.
+    complete_until: Option<NaiveDate>,
+    /// First day from which the copy is complete.
+    complete_from: Option<NaiveDate>,
     /// Whether the copy has pending entries that may be booked by now.
     pending: bool,
-    overlap: u64,
+    overlap_days: u64,
     pages: u64,
     order: [Order; 2],
     listed: ListedKinds,
@@ -187,11 +189,11 @@ impl<'a> Window<'a> {
             moment,
             is_one_time,
             generation,
-            synced: row.try_get("synced")?,
-            complete: parse_day(row.try_get("complete")?)?,
-            since: parse_day(row.try_get("since")?)?,
+            last_complete_walk: row.try_get("synced")?,
+            complete_until: parse_day(row.try_get("complete")?)?,
+            complete_from: parse_day(row.try_get("since")?)?,
             pending,
-            overlap: 0,
+            overlap_days: 0,
             pages: 0,
             order: [order(), order()],
             listed: ListedKinds::default(),
@@ -206,7 +208,7 @@ impl<'a> Window<'a> {
 
     /// Sets the days of the last walk that must be listed again, or there is a gap.
     pub(super) fn with_overlap(mut self, days: u32) -> Self {
-        self.overlap = days.into();
+        self.overlap_days = days.into();
         self
     }
 
@@ -267,7 +269,7 @@ impl<'a> Window<'a> {
     ) -> Result<(), SyncError> {
         let [pending_order, booked_order] = &mut self.order;
         let order = if booked { booked_order } else { pending_order };
-        let places = order.page(rows.iter().map(|row| row.booked_on.or(row.other_day)));
+        let places = order.page(rows.iter().map(|row| row.booking_date.or(row.value_date)));
         if let Some(reversal) = order.reversal() {
             self.reverse_order(booked, reversal).await?;
         }
@@ -319,8 +321,8 @@ impl<'a> Window<'a> {
                 booked,
                 row,
                 place: *place,
-                content: row.content(&self.copy.digester),
-                name: row.name(&self.copy.digester),
+                content: row.content_digest(&self.copy.digester),
+                name: row.name_digest(&self.copy.digester),
                 listed_from: listed_from.map(|day| day.to_string()),
             };
             self.upsert(&mut sql, &incoming).await?;
@@ -420,7 +422,7 @@ impl<'a> Window<'a> {
         .bind(self.moment.today.to_string())
         .bind(is_complete)
         .bind(reference)
-        .bind(self.complete_since().map(|day| day.to_string()))
+        .bind(self.first_complete_day().map(|day| day.to_string()))
         .bind(direction.map(|direction| direction == Direction::OldestFirst))
         .bind(self.account)
         .execute(&mut *sql)

@@ -81,14 +81,14 @@ impl Window<'_> {
             return Ok(None);
         }
         // The bank shows less than was requested, and has left a gap.
-        let is_last = is_last || coverage.is_cut;
+        let is_last = is_last || coverage.is_truncated;
         let mut from = from;
-        if coverage.is_cut {
-            self.complete = None;
+        if coverage.is_truncated {
+            self.complete_until = None;
             from = coverage.listed_from;
         }
         self.remove_unlisted_booked(coverage.listed_from).await?;
-        self.settle_undated(from, coverage.certain_from, is_last)
+        self.settle_undated(from, coverage.undated_from, is_last)
             .await?;
         let rule = if is_last {
             ProvisionalRule::AcceptAll
@@ -243,7 +243,7 @@ impl Window<'_> {
                     let is_long_ago =
                         value_day.is_some_and(|day| day < days_before(from, MAX_VALUE_DATE_DAYS));
                     let recheck = must_list_from
-                        .or(self.since)
+                        .or(self.complete_from)
                         .filter(|_| !is_last && !is_long_ago);
                     recheck_from = recheck.into_iter().chain(recheck_from).min();
                 }
