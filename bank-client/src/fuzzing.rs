@@ -134,9 +134,9 @@ pub fn head(data: &[u8]) {
 /// The bytes that a server sends to a probe after the handshake, in two pieces.
 pub fn probe_answer(data: &[u8]) {
     let (half, _) = data.split_at(data.len() / 2);
-    let _ = probe_response::is_whole(half);
-    if let Ok(read) = probe_response::read(data)
-        && let probe_response::Attitude::Declines(reasons) = read.attitude
+    let _ = probe_response::is_finished(half);
+    if let Ok(response) = probe_response::parse(data)
+        && let probe_response::Reaction::Refuses(reasons) = response.reaction
     {
         for reason in reasons {
             let text = reason.text.unwrap_or_default();

@@ -3,21 +3,23 @@
 use shared_types::environment::unix;
 use shared_types::pki::alert::Alert;
 
-use super::observations::{CertificateFacts, CertificateRequest, Observations, Presented, when};
+use super::observations::{
+    CertificateFacts, CertificateRequest, Observations, Presented, format_unix,
+};
 
 /// Meaning of the server's alert, and advice. Both are parts of a sentence.
 pub(super) fn explain(alert: Alert, seen: &Observations) -> (String, String) {
-    if seen.chain.is_empty() {
+    if seen.server_chain.is_empty() {
         return before_certificates(alert);
     }
-    match &seen.asked {
-        Some(asked) if seen.verified() => match asked.shown {
-            Presented::Certificate => about_ours(alert, seen, asked),
+    match &seen.certificate_request {
+        Some(request) if seen.is_server_verified() => match request.response {
+            Presented::Certificate => about_ours(alert, seen, request),
             Presented::None => pair(
                 "it asked for a certificate, and we showed none",
-                format!("show one{}, with its key", of_named(asked)),
+                format!("show one{}, with its key", of_named(request)),
             ),
-            Presented::NoneThatFits => pair(
+            Presented::NoCommonScheme => pair(
                 "it asked for a certificate, and our key makes none of the signatures that it accepts",
                 "use a certificate with another kind of key",
             ),
@@ -54,7 +56,7 @@ fn before_certificates(alert: Alert) -> (String, String) {
     }
 }
 
-fn about_ours(alert: Alert, seen: &Observations, asked: &CertificateRequest) -> (String, String) {
+fn about_ours(alert: Alert, seen: &Observations, request: &CertificateRequest) -> (String, String) {
     match alert.0 {
         42 => pair(
             "it cannot read our certificate, a signature in its chain is wrong, or its key is too weak",
@@ -76,7 +78,7 @@ fn about_ours(alert: Alert, seen: &Observations, asked: &CertificateRequest) -> 
             "it has a reason that no other alert names, such as that our certificate's revocation status could not be determined",
             ask_the_bank(seen),
         ),
-        48 => unknown_authority(seen, asked),
+        48 => unknown_authority(seen, request),
         51 => pair(
             format!(
                 "a signature did not convince it, either in our chain, if {} is not the authority of that name that it \
@@ -107,19 +109,19 @@ fn expired(seen: &Observations) -> (String, String) {
             format!("certificate {} of our chain", index + 1)
         }
     };
-    for (index, certificate) in seen.own.iter().enumerate() {
+    for (index, certificate) in seen.own_chain.iter().enumerate() {
         let Some((from, until)) = certificate.validity else {
             continue;
         };
         if until < now {
             return pair(
-                format!("{} ended at {}", of(index), when(until)),
+                format!("{} ended at {}", of(index), format_unix(until)),
                 "have a new one issued",
             );
         }
         if now < from {
             return pair(
-                format!("{} is not valid before {}", of(index), when(from)),
+                format!("{} is not valid before {}", of(index), format_unix(from)),
                 "wait until then, or set our clock right",
             );
         }
@@ -130,31 +132,31 @@ fn expired(seen: &Observations) -> (String, String) {
     )
 }
 
-fn unknown_authority(seen: &Observations, asked: &CertificateRequest) -> (String, String) {
-    let Some(top) = seen.own.last() else {
+fn unknown_authority(seen: &Observations, request: &CertificateRequest) -> (String, String) {
+    let Some(top) = seen.own_chain.last() else {
         return pair("it does not know our authority", ask_the_bank(seen));
     };
     let issuer = &top.summary.issuer;
     let vouches_for_itself = |own: &CertificateFacts| own.summary.subject == own.summary.issuer;
-    if seen.own.first().is_some_and(vouches_for_itself) {
+    if seen.own_chain.first().is_some_and(vouches_for_itself) {
         return pair(
             "our certificate is self-signed",
-            format!("use a certificate{}", of_named(asked)),
+            format!("use a certificate{}", of_named(request)),
         );
     }
     let comes_from = |named: &String| {
         let of =
             |one: &CertificateFacts| one.summary.issuer == *named || one.summary.subject == *named;
-        seen.own.iter().any(of)
+        seen.own_chain.iter().any(of)
     };
-    if asked.authorities.iter().any(comes_from) {
+    if request.authorities.iter().any(comes_from) {
         pair(
             format!(
                 "it found no way from our certificate to its authority, although our chain ends at {issuer}, which it named"
             ),
             "check that the chain is whole and from this authority, and not from another of the same name",
         )
-    } else if seen.own.len() == 1 {
+    } else if seen.own_chain.len() == 1 {
         pair(
             format!("our certificate came without that of its issuing CA, {issuer}"),
             "send that along if it leads to an authority the bank agreed to, and use another certificate if not",
@@ -162,28 +164,28 @@ fn unknown_authority(seen: &Observations, asked: &CertificateRequest) -> (String
     } else {
         pair(
             format!("our chain ends at {issuer}, which is not an authority it agreed to"),
-            format!("use a certificate{}", of_named(asked)),
+            format!("use a certificate{}", of_named(request)),
         )
     }
 }
 
-fn of_named(asked: &CertificateRequest) -> String {
-    if asked.authorities.is_empty() {
+fn of_named(request: &CertificateRequest) -> String {
+    if request.authorities.is_empty() {
         " of an authority that the bank agreed to".to_owned()
     } else {
-        format!(" from {}", asked.authorities.join(" or "))
+        format!(" from {}", request.authorities.join(" or "))
     }
 }
 
 /// The authority at which our chain ends.
 fn top(seen: &Observations) -> &str {
-    seen.own
+    seen.own_chain
         .last()
         .map_or("our authority", |top| top.summary.issuer.as_str())
 }
 
 fn serial(seen: &Observations) -> &str {
-    seen.own
+    seen.own_chain
         .first()
         .map_or("(none)", |own| own.summary.serial.as_str())
 }
@@ -191,7 +193,7 @@ fn serial(seen: &Observations) -> &str {
 fn ask_the_bank(seen: &Observations) -> String {
     format!(
         "ask the bank what its log says of {}",
-        super::observations::moment(seen.at)
+        super::observations::format_time(seen.at)
     )
 }
 

@@ -1,7 +1,7 @@
 //! TLS connection over a TCP socket, driven step by step.
 //!
-//! A ready-made TLS stream forgets the connection when a handshake fails. Here it stays, and with
-//! it what had been agreed on until then.
+//! A TLS stream of tokio-rustls drops the connection when a handshake fails. Here it stays, with
+//! the parameters that were negotiated before the failure.
 
 use std::io::{Read as _, Write as _};
 
@@ -10,12 +10,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::answer;
-use super::observations::{Agreed, End};
+use super::observations::{End, Negotiated};
 
 /// Bytes read from the socket at a time.
-const PIECE: usize = 4096;
+const READ_BYTES: usize = 4096;
 
-/// A connection to the server, and what came over it.
+/// A connection to the server, and the data received over it.
 pub(super) struct Conversation {
     tcp: TcpStream,
     tls: ClientConnection,
@@ -32,7 +32,7 @@ impl Conversation {
         }
     }
 
-    /// Our side of the handshake.
+    /// Performs our side of the handshake.
     pub(super) async fn shake_hands(&mut self) -> Result<(), End> {
         while self.tls.is_handshaking() {
             self.send().await;
@@ -42,13 +42,13 @@ impl Conversation {
         Ok(())
     }
 
-    /// Sends a request, and reads until the answer is whole, the server ends the connection, or
-    /// there are `most` bytes.
-    pub(super) async fn ask(&mut self, request: &str, most: usize) -> Result<(), End> {
-        // It goes into a buffer that is larger than any request of ours.
+    /// Sends a request, and reads until the response is complete, the server ends the connection, or
+    /// `max_bytes` are received.
+    pub(super) async fn request(&mut self, request: &str, max_bytes: usize) -> Result<(), End> {
+        // Cannot fail: the buffer is larger than any request of ours.
         let _ = self.tls.writer().write_all(request.as_bytes());
         self.send().await;
-        while self.received.len() < most && !answer::is_whole(&self.received) {
+        while self.received.len() < max_bytes && !answer::is_finished(&self.received) {
             self.receive().await?;
         }
         Ok(())
@@ -60,36 +60,36 @@ impl Conversation {
     }
 
     /// Negotiated parameters so far.
-    pub(super) fn agreed(&self) -> Agreed {
+    pub(super) fn negotiated(&self) -> Negotiated {
         let version = self.tls.protocol_version();
         let protocol = self.tls.alpn_protocol();
-        Agreed {
+        Negotiated {
             version: version.map(version_name),
-            judged_within: version == Some(ProtocolVersion::TLSv1_2),
-            suite: self
+            verifies_client_in_handshake: version == Some(ProtocolVersion::TLSv1_2),
+            cipher_suite: self
                 .tls
                 .negotiated_cipher_suite()
                 .map(|suite| format!("{:?}", suite.suite())),
-            group: self
+            key_exchange_group: self
                 .tls
                 .negotiated_key_exchange_group()
                 .map(|group| format!("{:?}", group.name())),
-            protocol: protocol.map(|name| String::from_utf8_lossy(name).into_owned()),
-            kind: self.tls.handshake_kind().map(kind_name),
-            complete: !self.tls.is_handshaking(),
+            application_protocol: protocol.map(|name| String::from_utf8_lossy(name).into_owned()),
+            handshake_kind: self.tls.handshake_kind().map(kind_name),
+            is_complete: !self.tls.is_handshaking(),
         }
     }
 
-    /// Says goodbye, or sends the alert with which we broke off; the server may not be there to
-    /// read it.
-    pub(super) async fn end(&mut self) {
+    /// Closes the connection: sends `close_notify`, or the alert with which we aborted. Errors are
+    /// ignored, for the server may be gone.
+    pub(super) async fn close(&mut self) {
         self.tls.send_close_notify();
         self.send().await;
         let _ = self.tcp.shutdown().await;
     }
 
-    /// Sends what TLS has to say. Whether it could not be sent shows in the next read, and there
-    /// may be an alert to read before that.
+    /// Sends the pending TLS records. An error is ignored: the next read fails too, and may first
+    /// return the server's alert.
     async fn send(&mut self) {
         let mut outgoing = Vec::new();
         while self.tls.wants_write() {
@@ -100,22 +100,22 @@ impl Conversation {
         let _ = self.tcp.write_all(&outgoing).await;
     }
 
-    /// Takes in what the server sent.
+    /// Reads once from the socket, and decrypts the data.
     async fn receive(&mut self) -> Result<(), End> {
         let broken = |error: std::io::Error| End::Closed(Some(error.to_string()));
-        let mut piece = vec![0; PIECE];
-        let length = self.tcp.read(&mut piece).await.map_err(broken)?;
+        let mut chunk = vec![0; READ_BYTES];
+        let length = self.tcp.read(&mut chunk).await.map_err(broken)?;
         if length == 0 {
             return Err(End::Closed(None));
         }
-        piece.truncate(length);
-        let mut incoming = piece.as_slice();
+        chunk.truncate(length);
+        let mut incoming = chunk.as_slice();
         while !incoming.is_empty() {
             self.tls.read_tls(&mut incoming).map_err(broken)?;
             let state = match self.tls.process_new_packets() {
                 Ok(state) => state,
                 Err(error) => {
-                    // In it is the alert that tells the server why.
+                    // Sends the alert with our reason.
                     self.send().await;
                     return Err(self.explain(error));
                 }
@@ -141,7 +141,7 @@ impl Conversation {
                 | InvalidMessage::MessageTooLarge
                 | InvalidMessage::InvalidEmptyPayload,
             ) if self.tls.protocol_version().is_none() => End::NotTls,
-            other => End::Fault(other.to_string()),
+            other => End::TlsError(other.to_string()),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Mutual-TLS probe: performs the handshake with a server and reports which side refused which.
 //!
-//! A [`Probe`] believes and shows what a [`Bank`](crate::Bank) with the same anchors and
-//! credentials would, and sends one harmless request: `GET` of the interface's address, without a
-//! consent. What it meets becomes a [`Report`], whatever that is; its last sentence is that of the
+//! A [`Probe`] trusts the same servers and sends the same certificate as a [`Bank`](crate::Bank)
+//! with the same anchors and credentials. It sends one harmless request, a `GET` of the bank's URL
+//! without a consent. The result is a [`Report`] of each step; its last sentence is the
 //! [`Verdict`].
 //!
 //! ```no_run
@@ -48,11 +48,11 @@ use shared_types::pki::trust::Anchors;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use self::answer::NoAnswer;
 pub use self::answer::Reason;
+use self::answer::ResponseError;
 use self::conversation::Conversation;
 pub use self::observations::Fact;
-use self::observations::{Agreed, CertificateFacts, End, Observations};
+use self::observations::{CertificateFacts, End, Negotiated, Observations};
 use self::recorder::Recorder;
 pub use self::report::{Outcome, Report, Step, StepName};
 pub use self::verdict::{Policy, Stage, Verdict};
@@ -75,13 +75,13 @@ pub struct Probe {
 /// Limits of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// For finding the host and connecting to it. Default: 5 s.
+    /// For DNS and the TCP connection. Default: 5 s.
     pub connecting: Duration,
     /// For the handshake. Default: 5 s.
     pub handshake: Duration,
-    /// For one request and its answer. Default: 10 s.
+    /// For the request and its response. Default: 10 s.
     pub exchange: Duration,
-    /// For the size of the answer, in bytes; no more are read. Default: 64 KiB.
+    /// For the size of the response, in bytes; no more are read. Default: 64 KiB.
     pub answer: usize,
 }
 
@@ -107,8 +107,8 @@ impl Limits {
 }
 
 impl Probe {
-    /// A probe of the server at that address (https), which is believed if one of the agreed
-    /// authorities vouches for it.
+    /// A probe of the server at an `https` URL. Its certificate must be issued by one of the
+    /// anchors, directly or through intermediates.
     pub fn new(url: &str, anchors: Anchors) -> Result<Self, ConfigurationError> {
         Ok(Self {
             url: address::interface(url)?,
@@ -121,13 +121,13 @@ impl Probe {
         })
     }
 
-    /// Shows that certificate, if the server asks for one. Without, none is shown.
+    /// Sets the certificate to send if the server requests one. Default: none.
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
         self
     }
 
-    /// Refuses every other organisation than this one. Without, any will do.
+    /// Sets the organisation that the server must prove to be. Default: any.
     pub fn organisation(mut self, expected: OrganisationId) -> Self {
         self.organisation = Some(expected);
         self
@@ -151,8 +151,8 @@ impl Probe {
         self
     }
 
-    /// Walks the steps. Whatever the server does is in the report; an error is about what the probe
-    /// is made of.
+    /// Runs the probe. The report covers everything that the server does; an error means that the
+    /// probe's own configuration is invalid.
     pub async fn run(&self) -> Result<Report, ConfigurationError> {
         let recorder = Arc::new(Recorder::new(
             ServerVerifier::new(
@@ -163,17 +163,17 @@ impl Probe {
             self.credentials.clone(),
         ));
         let tls = ClientConnection::new(Arc::new(config(&recorder)?), self.server_name()?)?;
-        let mut seen = self.nothing_yet();
-        seen.end = self.walk(tls, &mut seen).await;
+        let mut seen = self.initial_observations();
+        seen.end = self.connect(tls, &mut seen).await;
         let record = recorder.take();
-        seen.chain = record.chain;
-        seen.refused = record.refused;
-        seen.proved = record.proved;
-        seen.asked = record.asked;
+        seen.server_chain = record.server_chain;
+        seen.refusal = record.refusal;
+        seen.is_key_proved = record.is_key_proved;
+        seen.certificate_request = record.certificate_request;
         Ok(Report::of(self.url.to_string(), &seen))
     }
 
-    async fn walk(&self, tls: ClientConnection, seen: &mut Observations) -> End {
+    async fn connect(&self, tls: ClientConnection, seen: &mut Observations) -> End {
         let limits = &self.limits;
         let tcp = match timeout(limits.connecting, TcpStream::connect(self.socket())).await {
             Err(_) => return End::TimedOut(Stage::Connecting),
@@ -183,14 +183,14 @@ impl Probe {
         seen.address = tcp.peer_addr().ok();
         let mut conversation = Conversation::new(tcp, tls);
         let handshake = timeout(limits.handshake, conversation.shake_hands()).await;
-        seen.agreed = conversation.agreed();
+        seen.negotiated = conversation.negotiated();
         let end = match handshake {
             Err(_) => End::TimedOut(Stage::Handshake),
             Ok(Err(end)) => end,
             Ok(Ok(())) => self.exchange(&mut conversation).await,
         };
-        // A server that does not read is left alone.
-        let _ = timeout(limits.handshake, conversation.end()).await;
+        // A server that does not read must not block us.
+        let _ = timeout(limits.handshake, conversation.close()).await;
         end
     }
 
@@ -198,14 +198,14 @@ impl Probe {
     /// in the first read.
     async fn exchange(&self, conversation: &mut Conversation) -> End {
         let request = self.request();
-        let asking = conversation.ask(&request, self.limits.answer);
-        let asked = timeout(self.limits.exchange, asking).await;
+        let exchange = conversation.request(&request, self.limits.answer);
+        let outcome = timeout(self.limits.exchange, exchange).await;
         let received = conversation.received();
-        match (answer::read(received), asked) {
+        match (answer::parse(received), outcome) {
             (Ok(answer), _) => End::Answered(answer),
-            (_, Ok(Err(end @ (End::Alert(_) | End::Fault(_))))) => end,
-            (Err(NoAnswer::NotHttp), _) => End::NotHttp,
-            // Where the answer is not whole, there is no other way to end in good order.
+            (_, Ok(Err(end @ (End::Alert(_) | End::TlsError(_))))) => end,
+            (Err(ResponseError::NotHttp), _) => End::NotHttp,
+            // Reading ends without an error and without a complete response only at the limit.
             (_, Ok(Ok(()))) => End::TooLarge,
             _ if received.len() >= self.limits.answer => End::TooLarge,
             (_, Err(_)) => End::TimedOut(Stage::Exchange),
@@ -224,20 +224,20 @@ impl Probe {
         )
     }
 
-    fn nothing_yet(&self) -> Observations {
+    fn initial_observations(&self) -> Observations {
         let own = self.credentials.iter().flat_map(Credentials::chain);
         Observations {
             server: self.host_and_port(),
             at: self.clock.now(),
             limits: self.limits,
-            own: own.map(CertificateFacts::of).collect(),
+            own_chain: own.map(CertificateFacts::of).collect(),
             address: None,
             offered: self.offer(),
-            agreed: Agreed::default(),
-            chain: Vec::new(),
-            refused: None,
-            proved: false,
-            asked: None,
+            negotiated: Negotiated::default(),
+            server_chain: Vec::new(),
+            refusal: None,
+            is_key_proved: false,
+            certificate_request: None,
             end: End::TimedOut(Stage::Connecting),
         }
     }
@@ -293,7 +293,7 @@ fn config(recorder: &Arc<Recorder>) -> Result<ClientConfig, rustls::Error> {
         .with_custom_certificate_verifier(Arc::clone(recorder) as Arc<dyn ServerCertVerifier>)
         .with_client_cert_resolver(Arc::<Recorder>::clone(recorder));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Every step is to be seen.
+    // A resumed handshake has no certificates.
     config.resumption = Resumption::disabled();
     Ok(config)
 }

@@ -18,14 +18,14 @@ use crate::tls::{ServerRefusal, ServerVerifier};
 /// Observations so far.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    /// The server's chain, its own certificate first.
-    pub(super) chain: Vec<CertificateFacts>,
-    /// Our reason to refuse it.
-    pub(super) refused: Option<ServerRefusal>,
-    /// Whether it proved that it holds the key of its certificate.
-    pub(super) proved: bool,
+    /// The server's certificate chain, leaf first.
+    pub(super) server_chain: Vec<CertificateFacts>,
+    /// Our reason for refusing it.
+    pub(super) refusal: Option<ServerRefusal>,
+    /// Whether the server's handshake signature is valid.
+    pub(super) is_key_proved: bool,
     /// The server's certificate request, if it sent one.
-    pub(super) asked: Option<CertificateRequest>,
+    pub(super) certificate_request: Option<CertificateRequest>,
 }
 
 /// Verifier and certificate resolver that act as the SDK's do, and record both.
@@ -50,15 +50,15 @@ impl Recorder {
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
-        // Nothing panics while the lock is held; if it did, the content would still be whole.
+        // A panic while the lock is held cannot leave the record inconsistent.
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_proof(
+    fn record_signature(
         &self,
         outcome: Result<HandshakeSignatureValid, rustls::Error>,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.record().proved = outcome.is_ok();
+        self.record().is_key_proved = outcome.is_ok();
         outcome
     }
 }
@@ -85,15 +85,15 @@ impl ServerCertVerifier for Recorder {
             self.verifier
                 .verify_server_cert(leaf, intermediates, name, ocsp_response, now);
         let mut record = self.record();
-        record.chain = std::iter::once(leaf)
+        record.server_chain = std::iter::once(leaf)
             .chain(intermediates)
             .map(CertificateFacts::of)
             .collect();
-        record.refused = self.verifier.take_refused().map(|refused| refused.reason);
+        record.refusal = self.verifier.take_refused().map(|refused| refused.reason);
         verdict
     }
 
-    verify_handshake_signatures!(note_proof);
+    verify_handshake_signatures!(record_signature);
 }
 
 impl ResolvesClientCert for Recorder {
@@ -103,23 +103,23 @@ impl ResolvesClientCert for Recorder {
         schemes: &[SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
         let key = self.credentials.as_ref().map(Credentials::certified_key);
-        let shown = match &key {
+        let response = match &key {
             None => Presented::None,
-            Some(key) if key.key.choose_scheme(schemes).is_none() => Presented::NoneThatFits,
+            Some(key) if key.key.choose_scheme(schemes).is_none() => Presented::NoCommonScheme,
             Some(_) => Presented::Certificate,
         };
-        self.record().asked = Some(CertificateRequest {
+        self.record().certificate_request = Some(CertificateRequest {
             authorities: authorities
                 .iter()
                 .map(|name| distinguished_name(name))
                 .collect(),
-            shown,
+            response,
         });
         key
     }
 
     fn has_certs(&self) -> bool {
-        // Without any, we still want to be asked.
+        // Also without a certificate: `resolve` records the request.
         true
     }
 }

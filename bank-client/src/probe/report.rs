@@ -5,8 +5,8 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::answer::{Answer, Attitude};
-use super::observations::{End, Fact, Observations, Presented, chain};
+use super::answer::{ProbeResponse, Reaction};
+use super::observations::{End, Fact, Observations, Presented, chain_facts};
 use super::verdict::{Policy, Stage, Verdict};
 
 /// Report of a probe. `bank-client probe --json` prints it as it is.
@@ -160,21 +160,21 @@ fn client_connects(seen: &Observations) -> (Outcome, Vec<Fact>) {
 }
 
 fn server_presents(seen: &Observations) -> (Outcome, Vec<Fact>) {
-    let agreed = &seen.agreed;
+    let negotiated = &seen.negotiated;
     let named = [
-        ("protocol version", &agreed.version),
-        ("cipher suite", &agreed.suite),
-        ("key exchange group", &agreed.group),
-        ("handshake", &agreed.kind),
+        ("protocol version", &negotiated.version),
+        ("cipher suite", &negotiated.cipher_suite),
+        ("key exchange group", &negotiated.key_exchange_group),
+        ("handshake", &negotiated.handshake_kind),
     ];
     let mut facts: Vec<Fact> = named
         .into_iter()
         .filter_map(|(name, value)| value.as_ref().map(|value| Fact::new(name, value)))
         .collect();
-    facts.extend(chain(&seen.chain));
+    facts.extend(chain_facts(&seen.server_chain));
     let outcome = if seen.address.is_none() {
         Outcome::NotReached
-    } else if seen.chain.is_empty() {
+    } else if seen.server_chain.is_empty() {
         facts.extend(end(seen));
         Outcome::Failed
     } else {
@@ -185,10 +185,14 @@ fn server_presents(seen: &Observations) -> (Outcome, Vec<Fact>) {
 
 fn client_verifies(seen: &Observations, verdict: &Verdict) -> (Outcome, Vec<Fact>) {
     let mut facts = Vec::new();
-    let outcome = if seen.chain.is_empty() {
+    let outcome = if seen.server_chain.is_empty() {
         Outcome::NotReached
-    } else if seen.verified() {
-        if let Some(organisation) = seen.chain.first().and_then(|own| own.organisation.as_ref()) {
+    } else if seen.is_server_verified() {
+        if let Some(organisation) = seen
+            .server_chain
+            .first()
+            .and_then(|leaf| leaf.organisation.as_ref())
+        {
             facts.push(Fact::new("organisation", organisation));
         }
         facts.push(Fact::new("chain", "leads to an agreed authority"));
@@ -207,22 +211,22 @@ fn client_verifies(seen: &Observations, verdict: &Verdict) -> (Outcome, Vec<Fact
 
 fn client_presents(seen: &Observations) -> (Outcome, Vec<Fact>) {
     let mut facts = Vec::new();
-    if let Some(asked) = &seen.asked {
+    if let Some(request) = &seen.certificate_request {
         facts.push(Fact::new("certificate asked for", "yes"));
-        let named = asked.authorities.iter();
+        let named = request.authorities.iter();
         facts.extend(named.map(|name| Fact::new("authority named", name)));
-    } else if seen.not_asked() {
+    } else if seen.is_certificate_not_requested() {
         facts.push(Fact::new("certificate asked for", "no"));
     }
-    let outcome = match &seen.asked {
-        _ if seen.not_asked() => Outcome::Failed,
-        Some(asked) if seen.verified() => {
-            if asked.shown == Presented::Certificate {
-                facts.extend(chain(&seen.own));
+    let outcome = match &seen.certificate_request {
+        _ if seen.is_certificate_not_requested() => Outcome::Failed,
+        Some(request) if seen.is_server_verified() => {
+            if request.response == Presented::Certificate {
+                facts.extend(chain_facts(&seen.own_chain));
                 Outcome::Passed
             } else {
-                let shown = match asked.shown {
-                    Presented::NoneThatFits => "none, for our key makes no signature it accepts",
+                let shown = match request.response {
+                    Presented::NoCommonScheme => "none, for our key makes no signature it accepts",
                     _ => "none",
                 };
                 facts.push(Fact::new("certificate shown", shown));
@@ -236,21 +240,23 @@ fn client_presents(seen: &Observations) -> (Outcome, Vec<Fact>) {
 
 fn server_verifies(seen: &Observations, verdict: &Verdict) -> (Outcome, Vec<Fact>) {
     let mut facts = Vec::new();
-    let asked = seen.verified() && seen.asked.is_some();
+    let is_requested = seen.is_server_verified() && seen.certificate_request.is_some();
     let outcome = match verdict {
-        _ if !asked => Outcome::NotReached,
+        _ if !is_requested => Outcome::NotReached,
         Verdict::TheyRefused { .. } | Verdict::TheyRefusedOverHttp { .. } => {
             facts.extend(end(seen));
             Outcome::Failed
         }
         // There was nothing to verify.
-        _ if !seen.shown() => Outcome::NotReached,
+        _ if !seen.is_certificate_sent() => Outcome::NotReached,
         Verdict::Granted { .. }
         | Verdict::RefusedByPolicy { .. }
         | Verdict::ServerFailed { .. }
         | Verdict::NotHttp { .. }
         | Verdict::TooLarge { .. } => Outcome::Passed,
-        _ if seen.agreed.complete && seen.agreed.judged_within => Outcome::Passed,
+        _ if seen.negotiated.is_complete && seen.negotiated.verifies_client_in_handshake => {
+            Outcome::Passed
+        }
         _ => {
             facts.extend(end(seen));
             Outcome::Unknown
@@ -267,19 +273,19 @@ fn access_granted(seen: &Observations, verdict: &Verdict) -> (Outcome, Vec<Fact>
         }
         (End::Answered(answer), _) => {
             facts.extend(answered(answer));
-            answer.attitude != Attitude::Serves
+            answer.reaction != Reaction::Accepts
         }
         (_, Verdict::RefusedByPolicy { .. }) => {
             facts.extend(end(seen));
             true
         }
         (End::NotHttp | End::TooLarge | End::Closed(_) | End::TimedOut(_), _)
-            if seen.agreed.complete =>
+            if seen.negotiated.is_complete =>
         {
             facts.extend(end(seen));
             true
         }
-        (End::Alert(_), _) if seen.not_asked() => {
+        (End::Alert(_), _) if seen.is_certificate_not_requested() => {
             facts.extend(end(seen));
             true
         }
@@ -296,11 +302,11 @@ fn access_granted(seen: &Observations, verdict: &Verdict) -> (Outcome, Vec<Fact>
 fn encrypted_exchange(seen: &Observations) -> (Outcome, Vec<Fact>) {
     let mut facts = Vec::new();
     let outcome = match &seen.end {
-        End::Answered(answer) if answer.attitude == Attitude::Serves => {
-            let agreed = &seen.agreed;
+        End::Answered(answer) if answer.reaction == Reaction::Accepts => {
+            let negotiated = &seen.negotiated;
             for (name, value) in [
-                ("cipher suite", &agreed.suite),
-                ("application protocol", &agreed.protocol),
+                ("cipher suite", &negotiated.cipher_suite),
+                ("application protocol", &negotiated.application_protocol),
             ] {
                 facts.extend(value.as_ref().map(|value| Fact::new(name, value)));
             }
@@ -312,15 +318,15 @@ fn encrypted_exchange(seen: &Observations) -> (Outcome, Vec<Fact>) {
     (outcome, facts)
 }
 
-fn answered(answer: &Answer) -> Vec<Fact> {
+fn answered(answer: &ProbeResponse) -> Vec<Fact> {
     let mut status = answer.status.to_string();
-    if answer.attitude == Attitude::Serves && answer.status >= 400 {
+    if answer.reaction == Reaction::Accepts && answer.status >= 400 {
         status.push_str(
             ", which is about the request and not about us: a probe asks for nothing that is there",
         );
     }
     let mut facts = vec![Fact::new("HTTP status", status)];
-    if let Attitude::Declines(reasons) = &answer.attitude
+    if let Reaction::Refuses(reasons) = &answer.reaction
         && !reasons.is_empty()
     {
         let by = Policy::Http {
@@ -329,7 +335,7 @@ fn answered(answer: &Answer) -> Vec<Fact> {
         };
         facts.push(Fact::new("reason", by.to_string()));
     }
-    if !answer.whole {
+    if !answer.is_complete {
         facts.push(Fact::new("answer", "not read to its end"));
     }
     facts
@@ -341,7 +347,7 @@ fn end(seen: &Observations) -> Option<Fact> {
         End::TimedOut(stage) => time_limit(seen, *stage),
         End::Alert(alert) => Fact::new("alert", alert.to_string()),
         End::NotTls => Fact::new("cause", "what came is no TLS"),
-        End::Fault(fault) => Fact::new("cause", fault),
+        End::TlsError(fault) => Fact::new("cause", fault),
         End::Closed(None) => Fact::new("cause", "the connection was closed without an alert"),
         End::Unreachable(cause) | End::Closed(Some(cause)) => Fact::new("cause", cause),
         End::NotHttp => Fact::new("cause", "what came is no HTTP/1.1"),

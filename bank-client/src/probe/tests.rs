@@ -8,9 +8,9 @@ use shared_types::pki::alert::Alert;
 use shared_types::pki::certificate::CertificateSummary;
 use shared_types::pki::trust::Refusal;
 
-use super::answer::{Answer, Attitude, Reason};
+use super::answer::{ProbeResponse, Reaction, Reason};
 use super::observations::{
-    Agreed, CertificateFacts, CertificateRequest, End, Observations, Presented,
+    CertificateFacts, CertificateRequest, End, Negotiated, Observations, Presented,
 };
 use super::*;
 use crate::ServerRefusal;
@@ -38,12 +38,12 @@ fn certificate(subject: &str, issuer: &str) -> CertificateFacts {
     }
 }
 
-fn answered(status: u16, attitude: Attitude) -> End {
-    End::Answered(Answer {
+fn answered(status: u16, reaction: Reaction) -> End {
+    End::Answered(ProbeResponse {
         status,
         size: 100,
-        whole: true,
-        attitude,
+        is_complete: true,
+        reaction,
     })
 }
 
@@ -53,23 +53,23 @@ fn both_presented(end: End) -> Observations {
         server: "bank-b.example:443".to_owned(),
         at: now(),
         limits: Limits::default(),
-        own: vec![
+        own_chain: vec![
             certificate("CN=Bank A", "CN=Issuing"),
             certificate("CN=Issuing", "CN=CA2"),
         ],
         address: Some(([192, 0, 2, 1], 443).into()),
         offered: Vec::new(),
-        agreed: Agreed {
+        negotiated: Negotiated {
             version: Some("TLS 1.3".to_owned()),
-            complete: true,
-            ..Agreed::default()
+            is_complete: true,
+            ..Negotiated::default()
         },
-        chain: vec![certificate("CN=Bank B", "CN=CA1")],
-        refused: None,
-        proved: true,
-        asked: Some(CertificateRequest {
+        server_chain: vec![certificate("CN=Bank B", "CN=CA1")],
+        refusal: None,
+        is_key_proved: true,
+        certificate_request: Some(CertificateRequest {
             authorities: vec!["CN=CA1".to_owned()],
-            shown: Presented::Certificate,
+            response: Presented::Certificate,
         }),
         end,
     }
@@ -77,10 +77,10 @@ fn both_presented(end: End) -> Observations {
 
 fn showing_nothing(end: End) -> Observations {
     let mut seen = both_presented(end);
-    seen.own.clear();
-    seen.asked = Some(CertificateRequest {
+    seen.own_chain.clear();
+    seen.certificate_request = Some(CertificateRequest {
         authorities: vec!["CN=CA1".to_owned()],
-        shown: Presented::None,
+        response: Presented::None,
     });
     seen
 }
@@ -146,14 +146,14 @@ fn an_unknown_authority_is_told_by_what_the_server_named() {
         ],
     );
     assert_eq!(outcomes(&seen), "ppppfnn");
-    seen.own.truncate(1);
+    seen.own_chain.truncate(1);
     says(&seen, &["came without that of its issuing CA, CN=Issuing"]);
-    seen.own = vec![certificate("CN=Bank A", "CN=Bank A")];
+    seen.own_chain = vec![certificate("CN=Bank A", "CN=Bank A")];
     says(
         &seen,
         &["our certificate is self-signed; use a certificate from CN=CA1"],
     );
-    seen.own = vec![certificate("CN=Bank A", "CN=CA1")];
+    seen.own_chain = vec![certificate("CN=Bank A", "CN=CA1")];
     says(&seen, &["found no way", "CN=CA1, which it named"]);
 }
 
@@ -167,12 +167,12 @@ fn an_expiry_is_told_by_our_own_chain_and_clock() {
             "2026-11-24T12:00:00Z",
         ],
     );
-    seen.own[1].validity = Some((in_days(-10), in_days(-1)));
+    seen.own_chain[1].validity = Some((in_days(-10), in_days(-1)));
     says(
         &seen,
         &["certificate 2 of our chain ended at 2026-11-23T12:00:00Z"],
     );
-    seen.own[0].validity = Some((in_days(1), in_days(10)));
+    seen.own_chain[0].validity = Some((in_days(1), in_days(10)));
     says(
         &seen,
         &[
@@ -180,7 +180,7 @@ fn an_expiry_is_told_by_our_own_chain_and_clock() {
             "clock",
         ],
     );
-    seen.own[0].validity = Some((in_days(-10), in_days(-2)));
+    seen.own_chain[0].validity = Some((in_days(-10), in_days(-2)));
     says(&seen, &["our certificate ended at 2026-11-22T12:00:00Z"]);
 }
 
@@ -193,7 +193,7 @@ fn without_a_certificate_of_ours_every_alert_is_about_that() {
             &["asked for a certificate, and we showed none; show one from CN=CA1"],
         );
         assert_eq!(outcomes(&seen), "pppffnn");
-        seen.asked.as_mut().unwrap().shown = Presented::NoneThatFits;
+        seen.certificate_request.as_mut().unwrap().response = Presented::NoCommonScheme;
         says(&seen, &["our key makes none of the signatures"]);
     }
 }
@@ -208,8 +208,8 @@ fn an_alert_before_any_certificate_is_not_about_certificates() {
         (80, "before any certificate was shown"),
     ] {
         let mut seen = both_presented(End::Alert(Alert(alert)));
-        (seen.chain, seen.asked) = (Vec::new(), None);
-        seen.agreed.complete = false;
+        (seen.server_chain, seen.certificate_request) = (Vec::new(), None);
+        seen.negotiated.is_complete = false;
         says(&seen, &[says_so]);
         assert_eq!(outcomes(&seen), "pfnnnnn");
     }
@@ -217,7 +217,7 @@ fn an_alert_before_any_certificate_is_not_about_certificates() {
 
 #[test]
 fn policy_is_what_comes_after_our_certificate_was_accepted() {
-    let blocked = Attitude::Declines(vec![Reason {
+    let blocked = Reaction::Refuses(vec![Reason {
         code: "CERTIFICATE_BLOCKED".to_owned(),
         text: Some("the licence is blocked".to_owned()),
     }]);
@@ -249,7 +249,7 @@ fn policy_is_what_comes_after_our_certificate_was_accepted() {
 fn a_front_that_tells_its_judgement_over_http_has_not_accepted_us() {
     let seen = both_presented(answered(
         400,
-        Attitude::RefusesCertificate("The SSL certificate error"),
+        Reaction::RefusesCertificate("The SSL certificate error"),
     ));
     says(
         &seen,
@@ -260,7 +260,7 @@ fn a_front_that_tells_its_judgement_over_http_has_not_accepted_us() {
 
 #[test]
 fn only_two_that_accepted_each_other_have_access() {
-    let serves = || answered(404, Attitude::Serves);
+    let serves = || answered(404, Reaction::Accepts);
     let granted = both_presented(serves());
     assert!(report(&granted).granted);
     assert_eq!(outcomes(&granted), "ppppppp");
@@ -272,7 +272,7 @@ fn only_two_that_accepted_each_other_have_access() {
     );
     assert_eq!(outcomes(&indifferent), "pppfnpp");
 
-    let failing = both_presented(answered(503, Attitude::Fails));
+    let failing = both_presented(answered(503, Reaction::Fails));
     says(
         &failing,
         &["did not refuse us, but failed at our request with HTTP 503"],
@@ -284,15 +284,15 @@ fn only_two_that_accepted_each_other_have_access() {
 #[test]
 fn plain_tls_is_plain_tls_however_it_ends() {
     let ends = [
-        (answered(200, Attitude::Serves), "pppfnpp"),
-        (answered(403, Attitude::Declines(Vec::new())), "pppfnfn"),
+        (answered(200, Reaction::Accepts), "pppfnpp"),
+        (answered(403, Reaction::Refuses(Vec::new())), "pppfnfn"),
         (End::Closed(None), "pppfnfn"),
         (End::TimedOut(Stage::Exchange), "pppfnfn"),
         (End::Alert(Alert(40)), "pppfnfn"),
     ];
     for (end, steps) in ends {
         let mut seen = both_presented(end);
-        seen.asked = None;
+        seen.certificate_request = None;
         says(
             &seen,
             &["did not ask for our certificate: this is plain TLS"],
@@ -304,9 +304,9 @@ fn plain_tls_is_plain_tls_however_it_ends() {
 
 #[test]
 fn whom_we_refuse_gets_nothing_more() {
-    let mut seen = both_presented(End::Fault("invalid peer certificate".to_owned()));
-    seen.agreed.complete = false;
-    seen.proved = false;
+    let mut seen = both_presented(End::TlsError("invalid peer certificate".to_owned()));
+    seen.negotiated.is_complete = false;
+    seen.is_key_proved = false;
     says(
         &seen,
         &["We broke the handshake", "invalid peer certificate"],
@@ -336,7 +336,7 @@ fn whom_we_refuse_gets_nothing_more() {
         },
     ];
     for reason in refusals {
-        seen.refused = Some(reason.clone());
+        seen.refusal = Some(reason.clone());
         says(
             &seen,
             &[
@@ -360,9 +360,9 @@ fn a_silent_end_tells_as_much_as_the_version_of_tls_does() {
     );
     assert_eq!(outcomes(&seen), "ppppufn");
     // Here the server's own end of the handshake came after its judgement.
-    seen.agreed.judged_within = true;
+    seen.negotiated.verifies_client_in_handshake = true;
     assert_eq!(outcomes(&seen), "pppppfn");
-    seen.agreed.complete = false;
+    seen.negotiated.is_complete = false;
     assert_eq!(outcomes(&seen), "ppppunn");
 }
 
@@ -374,8 +374,8 @@ fn each_limit_has_a_sentence_and_a_step() {
     seen.end = End::TooLarge;
     says(&seen, &["larger than the 65536 bytes"]);
     assert_eq!(outcomes(&seen), "pppppfn");
-    (seen.chain, seen.asked) = (Vec::new(), None);
-    seen.agreed.complete = false;
+    (seen.server_chain, seen.certificate_request) = (Vec::new(), None);
+    seen.negotiated.is_complete = false;
     seen.end = End::TimedOut(Stage::Handshake);
     says(&seen, &["did not finish the handshake within 5 s"]);
     assert_eq!(outcomes(&seen), "pfnnnnn");

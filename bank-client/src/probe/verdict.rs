@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use shared_types::pki::alert::Alert;
 
 use super::alert::explain;
-use super::answer::{Answer, Attitude, Reason};
+use super::answer::{ProbeResponse, Reaction, Reason};
 use super::observations::{End, Observations};
 use crate::tls::ServerRefusal;
 
@@ -179,25 +179,25 @@ impl Verdict {
 
     /// Derives the verdict from the observations.
     pub(super) fn of(seen: &Observations) -> Self {
-        if let Some(reason) = &seen.refused {
-            let certificate = seen.chain.first();
+        if let Some(reason) = &seen.refusal {
+            let certificate = seen.server_chain.first();
             return Self::WeRefused {
-                server: seen.name(),
+                server: seen.server_name(),
                 certificate: certificate
                     .map_or_else(String::new, |one| one.summary.subject.clone()),
                 reason: reason.clone(),
             };
         }
-        if seen.not_asked() {
+        if seen.is_certificate_not_requested() {
             return Self::PlainTls {
-                server: seen.name(),
+                server: seen.server_name(),
             };
         }
         Self::of_end(seen)
     }
 
     fn of_end(seen: &Observations) -> Self {
-        let server = seen.name();
+        let server = seen.server_name();
         match &seen.end {
             End::Unreachable(cause) => Self::Unreachable {
                 server,
@@ -209,7 +209,7 @@ impl Verdict {
                 limit: seen.limits.of(*stage),
             },
             // access_denied
-            End::Alert(Alert(49)) if seen.shown() => Self::RefusedByPolicy {
+            End::Alert(Alert(49)) if seen.is_certificate_sent() => Self::RefusedByPolicy {
                 server,
                 by: Policy::AccessDenied,
             },
@@ -223,13 +223,13 @@ impl Verdict {
                 }
             }
             End::NotTls => Self::NotTls { server },
-            End::Fault(fault) => Self::WeBrokeOff {
+            End::TlsError(fault) => Self::WeBrokeOff {
                 server,
                 fault: fault.clone(),
             },
             End::Closed(cause) => Self::Closed {
                 server,
-                shown: seen.shown(),
+                shown: seen.is_certificate_sent(),
                 cause: cause.clone(),
             },
             End::NotHttp => Self::NotHttp { server },
@@ -241,32 +241,32 @@ impl Verdict {
         }
     }
 
-    fn of_answer(seen: &Observations, answer: &Answer) -> Self {
-        let server = seen.name();
+    fn of_answer(seen: &Observations, answer: &ProbeResponse) -> Self {
+        let server = seen.server_name();
         let status = answer.status;
-        match &answer.attitude {
-            Attitude::RefusesCertificate(words) => Self::TheyRefusedOverHttp {
+        match &answer.reaction {
+            Reaction::RefusesCertificate(words) => Self::TheyRefusedOverHttp {
                 server,
                 status,
                 words: (*words).to_owned(),
-                shown: seen.shown(),
+                shown: seen.is_certificate_sent(),
             },
-            Attitude::Fails => Self::ServerFailed { server, status },
-            Attitude::Declines(reasons) if seen.shown() => Self::RefusedByPolicy {
+            Reaction::Fails => Self::ServerFailed { server, status },
+            Reaction::Refuses(reasons) if seen.is_certificate_sent() => Self::RefusedByPolicy {
                 server,
                 by: Policy::Http {
                     status,
                     reasons: reasons.clone(),
                 },
             },
-            Attitude::Serves if seen.shown() => Self::Granted { server, status },
-            Attitude::Declines(reasons) => Self::TheyRefusedOverHttp {
+            Reaction::Accepts if seen.is_certificate_sent() => Self::Granted { server, status },
+            Reaction::Refuses(reasons) => Self::TheyRefusedOverHttp {
                 server,
                 status,
                 words: codes(reasons),
                 shown: false,
             },
-            Attitude::Serves => Self::NotInsisted { server, status },
+            Reaction::Accepts => Self::NotInsisted { server, status },
         }
     }
 }
