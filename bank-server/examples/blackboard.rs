@@ -147,9 +147,8 @@ impl PolicySource for RosterFile {
         vec![self.0.clone()]
     }
 
-    /// A roster without a machine is refused: it is more likely a file that is being written than a
-    /// fleet of none.
-    fn make(
+    /// Fails if the roster is empty: more likely, the file is being written.
+    fn build(
         &self,
         contents: &[Vec<u8>],
         _credentials: &Credentials,
@@ -168,8 +167,8 @@ impl PolicySource for RosterFile {
         Ok(Fleet { roster })
     }
 
-    /// Any certificate that is good for a server will do.
-    fn check_own(&self, _new: &Credentials, _old: &Credentials) -> Result<(), String> {
+    /// Accepts any valid server certificate.
+    fn check_replacement(&self, _new: &Credentials, _old: &Credentials) -> Result<(), String> {
         Ok(())
     }
 }
@@ -237,8 +236,8 @@ async fn run(arguments: Arguments) -> Result<(), Vec<ConfigError>> {
         anchors: Source::each("--anchors", &anchors),
         intermediates: Source::each("--intermediates", &intermediates),
         gateways: Vec::new(),
-        list_files: Source::each("--lists", &lists),
-        list_addresses: Vec::new(),
+        crl_files: Source::each("--lists", &lists),
+        crl_addresses: Vec::new(),
         unknown_status: UnknownStatus::HardFail,
         // CRLs alone, without OCSP.
         ocsp: OcspOptions::default(),

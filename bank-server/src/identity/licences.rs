@@ -1,4 +1,4 @@
-//! Licence policy: which certificates identify a TPP, and its roles by certificate and register.
+//! Licence policy: authorises TPPs by their certificate and, if there is one, the register.
 
 use std::time::Duration;
 
@@ -12,30 +12,30 @@ use crate::config_error::ConfigError;
 use crate::transport::pem_files::Source;
 use crate::transport::trust_reloader::PolicySource;
 
-/// The bank's rules about its peers.
+/// Data from which TPPs are authorised and their roles determined.
 #[derive(Debug)]
 pub struct Licences {
-    /// The scheme's register. Without one, the identity and roles are those of the certificate.
+    /// The scheme's register of licensed TPPs. Without one, roles are those of the certificate.
     pub register: Option<Register>,
-    /// The country of the bank, where its TPPs are active.
+    /// The bank's country. A TPP needs a licence for it.
     pub country: String,
 }
 
 /// Reason for not authorising a TPP with a trusted certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotATpp {
-    /// The certificate names no TPP.
+pub enum TppRejection {
+    /// The certificate has no valid PSD2 identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The register does not license it.
+    /// The register has no valid licence for it.
     #[error(transparent)]
     NotLicensed(#[from] NotLicensed),
 }
 
-/// Source of the licences: the register's file, if there is one.
+/// Builds [`Licences`] from the register's file and the bank's certificate.
 #[derive(Debug, Clone)]
 pub struct LicenceSource {
-    /// The register.
+    /// The register's file, if one is configured.
     pub register: Option<Source>,
 }
 
@@ -46,7 +46,7 @@ impl PolicySource for LicenceSource {
         self.register.iter().cloned().collect()
     }
 
-    fn make(
+    fn build(
         &self,
         contents: &[Vec<u8>],
         credentials: &Credentials,
@@ -57,7 +57,7 @@ impl PolicySource for LicenceSource {
         let register = match (&self.register, contents.first()) {
             (Some(source), Some(json)) => {
                 let register = Register::from_json(json).map_err(|error| source.fault(&error))?;
-                if !register.has_licence_on(day(now)) {
+                if !register.has_licence_on(utc_date(now)) {
                     return Err(
                         source.fault(&"licenses no TPP at this time: no peer could connect")
                     );
@@ -72,7 +72,7 @@ impl PolicySource for LicenceSource {
         })
     }
 
-    fn check_own(&self, new: &Credentials, old: &Credentials) -> Result<(), String> {
+    fn check_replacement(&self, new: &Credentials, old: &Credentials) -> Result<(), String> {
         let [new, old] = [new, old].map(own_organisation);
         match (new, old) {
             (Err(error), _) => Err(error.to_string()),
@@ -84,7 +84,7 @@ impl PolicySource for LicenceSource {
 
 /// The organisation in our own certificate.
 pub(crate) fn own_organisation(credentials: &Credentials) -> Result<OrganisationId, IdentityError> {
-    own_identity(credentials).map(|itself| itself.organisation)
+    own_identity(credentials).map(|identity| identity.organisation)
 }
 
 fn own_identity(credentials: &Credentials) -> Result<Psd2Identity, IdentityError> {
@@ -95,18 +95,20 @@ fn own_identity(credentials: &Credentials) -> Result<Psd2Identity, IdentityError
     identify(leaf)
 }
 
-pub(crate) fn day(now: UnixTime) -> NaiveDate {
-    i64::try_from(now.as_secs())
+/// The date in UTC.
+pub(crate) fn utc_date(time: UnixTime) -> NaiveDate {
+    i64::try_from(time.as_secs())
         .ok()
         .and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0))
         .map_or(NaiveDate::MAX, |time| time.date_naive())
 }
 
-pub(crate) fn last_second(day: NaiveDate) -> UnixTime {
-    const DAY: u64 = 24 * 60 * 60;
+/// The last second of a date in UTC.
+pub(crate) fn end_of_day(date: NaiveDate) -> UnixTime {
+    const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
-    let midnight = day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp();
+    let midnight = date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp();
     UnixTime::since_unix_epoch(Duration::from_secs(
-        u64::try_from(midnight).unwrap_or(0) + DAY - 1,
+        u64::try_from(midnight).unwrap_or(0) + SECONDS_PER_DAY - 1,
     ))
 }

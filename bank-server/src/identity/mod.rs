@@ -10,8 +10,8 @@ use shared_types::pki::eidas::{IdentityError, OrganisationId, Psd2Identity, Role
 use shared_types::pki::register::Licence;
 
 pub(crate) use self::licences::own_organisation;
-pub use self::licences::{LicenceSource, Licences, NotATpp};
-pub(crate) use self::licences::{day, last_second};
+pub use self::licences::{LicenceSource, Licences, TppRejection};
+pub(crate) use self::licences::{end_of_day, utc_date};
 use crate::domain::TppRecord;
 
 /// The TPP of a connection: the identity in its certificate (ETSI TS 119 495), restricted to what

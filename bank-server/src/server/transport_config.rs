@@ -56,7 +56,7 @@ pub(super) fn sources(config: &Config) -> Sources {
     let lists = revocation.lists.iter().enumerate();
     let lists = lists.map(|(index, list)| Source::new(format!("revocation.lists[{index}]"), list));
     let address = |source: &Source| source.path.to_string_lossy().into_owned();
-    let (list_addresses, list_files): (Vec<_>, Vec<_>) =
+    let (crl_addresses, crl_files): (Vec<_>, Vec<_>) =
         lists.partition(|list| is_address(&address(list)));
     Sources {
         certificate: Source::new("xs2a.certificate", &xs2a.certificate),
@@ -65,11 +65,11 @@ pub(super) fn sources(config: &Config) -> Sources {
         intermediates: Source::each("xs2a.intermediates", &xs2a.intermediates),
         gateways: Source::each("gateway_listener.gateways", gateways),
         // An address of another scheme is an error of the configuration.
-        list_files: list_files
+        crl_files: crl_files
             .into_iter()
             .filter(|list| !address(list).contains("://"))
             .collect(),
-        list_addresses,
+        crl_addresses,
         unknown_status: revocation.unknown_status,
         ocsp: OcspOptions {
             check_peers: revocation.ocsp.peers,

@@ -64,7 +64,7 @@ impl Fetcher {
     }
 
     /// Time limit of one fetch.
-    pub(super) fn time(&self) -> Duration {
+    pub(super) fn time_limit(&self) -> Duration {
         self.limits.time
     }
 

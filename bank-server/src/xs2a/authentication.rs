@@ -9,7 +9,7 @@ use shared_types::pki::certificate::CertificateSummary;
 
 use super::Xs2a;
 use super::error::{ApiError, Result};
-use crate::identity::{Licences, NotATpp, Tpp};
+use crate::identity::{Licences, Tpp, TppRejection};
 use crate::transport::certificate_header::unexpected;
 use crate::transport::policy::PeerRejection;
 use crate::transport::{connection, forwarding};
@@ -187,7 +187,7 @@ async fn behind(
 fn connection_rejected(
     gateway: &Connection,
     forwarded: &Forwarded,
-    end: &PeerRejection<NotATpp>,
+    end: &PeerRejection<TppRejection>,
 ) -> Rejection {
     tracing::warn!(gateway = %gateway.address, certificate = %forwarded.certificate, reason = %end, "forwarded peer rejected");
     ApiError::peer_rejected(end).into()
@@ -195,7 +195,7 @@ fn connection_rejected(
 
 /// Rejection of a connection that has lost trust. If it is a gateway's, the forwarded peer gets a
 /// neutral error.
-fn gone(connection: &Connection, end: &PeerRejection<NotATpp>) -> Rejection {
+fn gone(connection: &Connection, end: &PeerRejection<TppRejection>) -> Rejection {
     Rejection::ending(if connection.is_gateway() {
         ApiError::gateway()
     } else {

@@ -20,7 +20,7 @@ use crate::consent::Violation;
 use crate::consent::authorisation::AuthorisationError;
 use crate::core_banking::CoreBankingError;
 use crate::http::NotAHost;
-use crate::identity::NotATpp;
+use crate::identity::TppRejection;
 use crate::sca::ScaError;
 use crate::store::StoreError;
 use crate::transport::policy::{CloseMessage, PeerRejection};
@@ -170,14 +170,13 @@ impl ApiError {
     }
 
     /// Peer whose certificate is not, or no longer, trusted.
-    pub(crate) fn peer_rejected(rejection: &PeerRejection<NotATpp>) -> Self {
+    pub(crate) fn peer_rejected(rejection: &PeerRejection<TppRejection>) -> Self {
         let code = match rejection {
             PeerRejection::Untrusted(Refusal::Expired { .. }) => CertificateExpired,
             PeerRejection::Untrusted(Refusal::Revoked { .. }) => CertificateRevoke,
-            PeerRejection::NotAuthorised(NotATpp::NotLicensed(_)) => CertificateBlocked,
-            PeerRejection::Untrusted(_) | PeerRejection::NotAuthorised(NotATpp::Identity(_)) => {
-                CertificateInvalid
-            }
+            PeerRejection::NotAuthorised(TppRejection::NotLicensed(_)) => CertificateBlocked,
+            PeerRejection::Untrusted(_)
+            | PeerRejection::NotAuthorised(TppRejection::Identity(_)) => CertificateInvalid,
         };
         let text = match rejection {
             PeerRejection::Untrusted(refusal) => {

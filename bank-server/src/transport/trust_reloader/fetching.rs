@@ -13,73 +13,75 @@ use super::crl_cache::{CacheError, CacheLookup, CrlRequest, SharedCrlCache};
 use crate::transport::fetch::Fetcher;
 use crate::transport::pem_files::Source;
 
-/// A fetched CRL or the error; the receiver answers for how long it is valid.
+/// A fetched CRL or the error of the fetch.
 pub(super) struct FetchedCrl {
     pub(super) source: Source,
     pub(super) content: Result<Vec<u8>, String>,
-    pub(super) answer: oneshot::Sender<Option<Duration>>,
+    /// Receives for how long the list is valid, or `None` if it was rejected.
+    pub(super) validity: oneshot::Sender<Option<Duration>>,
 }
 
-/// Fetches one address periodically: soon after a failure and later with each further one,
-/// otherwise in time before the list expires, and whenever `at_once` changes. Holds `first_fetch`
-/// until the address was fetched once, or a list from the shared cache was accepted.
+/// Fetches the CRL of one address periodically, and whenever `reload` changes.
+///
+/// The next fetch is due after half the list's validity, or after `refresh` if that is shorter.
+/// Failed fetches are retried with exponential backoff. Drops `first_fetch` once a fetch has ended,
+/// even if it failed, or a cached list was accepted.
 pub(super) async fn fetch_periodically(
-    mut fetching: CrlFetcher,
+    mut fetcher: CrlFetcher,
     source: Source,
     refresh: Duration,
-    mut at_once: watch::Receiver<()>,
-    arrivals: mpsc::Sender<FetchedCrl>,
+    mut reload: watch::Receiver<()>,
+    fetched_crls: mpsc::Sender<FetchedCrl>,
     first_fetch: mpsc::Sender<Infallible>,
 ) {
     const MIN_DELAY: Duration = Duration::from_secs(1);
 
     let mut retry_delay = MIN_DELAY;
-    // After a reload request, a list that another replica fetched earlier is too old.
-    let mut use_shared = true;
+    // False after a reload request: a list in the cache may be older than the request.
+    let mut use_cache = true;
     let mut first_fetch = Some(first_fetch);
     loop {
         let address = source.path.to_string_lossy().into_owned();
-        let shared = if use_shared {
-            fetching.take_shared(&address, refresh).await
+        let cached = if use_cache {
+            fetcher.get_cached(&address, refresh).await
         } else {
             None
         };
-        let (content, age) = match shared {
+        let (content, age) = match cached {
             Some((content, age)) => (Ok(content), Some(age)),
-            None => (fetching.fetch(&address).await, None),
+            None => (fetcher.fetch(&address).await, None),
         };
-        let fetched = fetching.clock.now().timestamp();
-        let to_share = match &content {
-            Ok(content) if age.is_none() && fetching.shared.is_some() => Some(content.clone()),
+        let fetched_at = fetcher.clock.now().timestamp();
+        let to_cache = match &content {
+            Ok(content) if age.is_none() && fetcher.shared_cache.is_some() => Some(content.clone()),
             _ => None,
         };
-        let (answer, answered) = oneshot::channel();
-        let arrival = FetchedCrl {
+        let (validity, validity_receiver) = oneshot::channel();
+        let fetched = FetchedCrl {
             source: source.clone(),
             content,
-            answer,
+            validity,
         };
-        if arrivals.send(arrival).await.is_err() {
+        if fetched_crls.send(fetched).await.is_err() {
             return;
         }
-        let Ok(valid_for) = answered.await else {
+        let Ok(valid_for) = validity_receiver.await else {
             return;
         };
         if age.is_none() {
-            // Only an accepted list.
-            let list = to_share.filter(|_| valid_for.is_some());
-            fetching.share(&address, list, fetched).await;
+            let accepted = to_cache.filter(|_| valid_for.is_some());
+            fetcher.update_cache(&address, accepted, fetched_at).await;
         }
         let wait = match valid_for {
             Some(valid_for) => {
                 retry_delay = MIN_DELAY;
-                // Before it expires, with time left to retry.
+                // Leaves time for retries before the list expires.
                 let delay = (valid_for / 2).min(refresh);
                 delay.saturating_sub(age.unwrap_or_default()).max(MIN_DELAY)
             }
             None if age.is_some() => {
-                // Other replicas accepted a list that is rejected here: fetch the address itself.
-                use_shared = false;
+                // The cached list is rejected here, although another replica accepted it: fetch it.
+                use_cache = false;
                 continue;
             }
             None => {
@@ -90,17 +92,18 @@ pub(super) async fn fetch_periodically(
         };
         drop(first_fetch.take());
         tokio::select! {
-            () = sleep_including_suspend(wait) => use_shared = true,
-            // Also if it changed meanwhile. Once the sender is gone, this task ends.
-            changed = at_once.changed() => match changed {
-                Ok(()) => use_shared = false,
+            () = sleep_including_suspend(wait) => use_cache = true,
+            // Also completes for a change during the fetch. Without a sender, this task ends.
+            changed = reload.changed() => match changed {
+                Ok(()) => use_cache = false,
                 Err(_) => return,
             },
         }
     }
 }
 
-/// Sleeps for that time, including a suspension of the machine: an expired list is due at once.
+/// Sleeps for `wait`. Time in which the machine is suspended counts: a list that expired meanwhile
+/// is fetched at once.
 async fn sleep_including_suspend(wait: Duration) {
     const STEP: Duration = Duration::from_secs(1);
 
@@ -114,19 +117,19 @@ async fn sleep_including_suspend(wait: Duration) {
     }
 }
 
-/// Fetches from one address, unless another replica has done so.
+/// Fetches CRLs from their address or, if another replica has fetched them, from the shared cache.
 pub(super) struct CrlFetcher {
     pub(super) fetcher: Fetcher,
-    pub(super) shared: Option<Arc<dyn SharedCrlCache>>,
+    pub(super) shared_cache: Option<Arc<dyn SharedCrlCache>>,
     pub(super) clock: Arc<dyn Clock>,
-    /// Time of the fetch of the latest list in this replica.
-    pub(super) latest: i64,
+    /// Time at which the current list was fetched, by any replica; 0 before the first.
+    pub(super) fetched_at: i64,
 }
 
 impl CrlFetcher {
-    /// A list that another replica has fetched within `refresh`, and its age. `None` if it is to be
-    /// fetched here.
-    async fn take_shared(
+    /// A newer list that another replica has fetched within `refresh`, and its age. `None` if this
+    /// replica must fetch the list.
+    async fn get_cached(
         &mut self,
         address: &str,
         refresh: Duration,
@@ -134,30 +137,32 @@ impl CrlFetcher {
         /// Interval at which the shared cache is polled.
         const POLL: Duration = Duration::from_millis(250);
 
-        let shared = self.shared.as_ref()?;
-        let time_limit = self.fetcher.time();
-        let begun = Instant::now();
+        let cache = self.shared_cache.as_ref()?;
+        let time_limit = self.fetcher.time_limit();
+        let started = Instant::now();
         loop {
             let now = self.clock.now().timestamp();
             let request = CrlRequest {
                 address: address.to_owned(),
                 since: now
                     .saturating_sub_unsigned(refresh.as_secs())
-                    .max(self.latest.saturating_add(1)),
+                    .max(self.fetched_at.saturating_add(1)),
                 now,
                 claim_time: time_limit,
             };
-            match with_timeout(shared.get_or_claim(request)).await {
+            match with_timeout(cache.get_or_claim(request)).await {
                 Ok(CacheLookup::Hit { fetched, content }) => {
-                    self.latest = fetched;
+                    self.fetched_at = fetched;
                     let age = u64::try_from(now.saturating_sub(fetched)).unwrap_or(0);
                     return Some((content, Duration::from_secs(age)));
                 }
-                Ok(CacheLookup::InProgress) if self.latest > 0 && begun.elapsed() < time_limit => {
+                Ok(CacheLookup::InProgress)
+                    if self.fetched_at > 0 && started.elapsed() < time_limit =>
+                {
                     sleep(POLL).await;
                 }
-                // Without any list no peer is accepted, or the claim of another replica has lasted
-                // too long.
+                // This replica has the claim, or must not wait for the one that has: it has no list
+                // yet and accepts no peer, or the wait has timed out.
                 Ok(CacheLookup::Claimed | CacheLookup::InProgress) => return None,
                 Err(error) => {
                     tracing::warn!(%error, "shared CRL cache not readable, fetching directly");
@@ -172,17 +177,17 @@ impl CrlFetcher {
         fetched.map_err(|error| error.to_string())
     }
 
-    /// Stores an accepted list in the shared cache, or releases the claim.
-    async fn share(&mut self, address: &str, list: Option<Vec<u8>>, fetched: i64) {
-        let Some(shared) = &self.shared else {
+    /// Stores an accepted list in the shared cache, or releases the claim if there is none.
+    async fn update_cache(&mut self, address: &str, accepted: Option<Vec<u8>>, fetched_at: i64) {
+        let Some(cache) = &self.shared_cache else {
             return;
         };
-        let outcome = match list {
+        let outcome = match accepted {
             Some(list) => {
-                self.latest = fetched;
-                with_timeout(shared.store(address, list, fetched)).await
+                self.fetched_at = fetched_at;
+                with_timeout(cache.store(address, list, fetched_at)).await
             }
-            None => with_timeout(shared.release_claim(address)).await,
+            None => with_timeout(cache.release_claim(address)).await,
         };
         if let Err(error) = outcome {
             tracing::warn!(%error, "shared CRL cache not updated");
@@ -190,16 +195,16 @@ impl CrlFetcher {
     }
 }
 
-/// The shared cache is optional: its operations have a short timeout.
+/// Limits an operation of the shared cache, which must not delay a fetch for long.
 async fn with_timeout<T>(
-    answer: impl Future<Output = Result<T, CacheError>>,
+    operation: impl Future<Output = Result<T, CacheError>>,
 ) -> Result<T, CacheError> {
     const CACHE_TIMEOUT: Duration = Duration::from_secs(3);
 
-    timeout(CACHE_TIMEOUT, answer).await?
+    timeout(CACHE_TIMEOUT, operation).await?
 }
 
-/// Waits until every address was fetched once, up to a limit.
+/// Waits until the first fetch of every address has ended, for at most `limit`.
 pub(crate) async fn wait_for_first_fetches(ready: oneshot::Receiver<()>, limit: Duration) {
     if timeout(limit, ready).await.is_err() {
         tracing::warn!("not all CRLs fetched yet, accepting connections");

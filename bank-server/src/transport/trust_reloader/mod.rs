@@ -127,7 +127,7 @@ impl<S: PolicySource> TrustReloader<S> {
             intermediates: SourceWatcher::new(sources.intermediates.clone()),
             gateways: SourceWatcher::new(sources.gateways.clone()),
             policy: SourceWatcher::new(policy.files()),
-            lists: sources.list_files.iter().map(each).collect(),
+            lists: sources.crl_files.iter().map(each).collect(),
         };
         let credentials = note(&mut faults, files.credentials.read(pem_files::credentials));
         let anchors = note(&mut faults, files.anchors.read(pem_files::anchors));
@@ -190,7 +190,7 @@ impl<S: PolicySource> TrustReloader<S> {
             clock,
             randomness,
             ocsp_requests: Some(ocsp_requests),
-            all_fetched_once: sources.list_addresses.is_empty(),
+            all_fetched_once: sources.crl_addresses.is_empty(),
             sources,
             policy,
             files,
@@ -232,7 +232,7 @@ impl<S: PolicySource> TrustReloader<S> {
         shared: Option<Arc<dyn SharedCrlCache>>,
         ready: oneshot::Sender<()>,
     ) {
-        let (arrivals, mut arriving) = mpsc::channel(1);
+        let (fetched_sender, mut fetched_crls) = mpsc::channel(1);
         let mut fetching = JoinSet::new();
         let mut ocsp_tasks = JoinSet::new();
         let fetch_at_once = watch::Sender::new(());
@@ -243,18 +243,18 @@ impl<S: PolicySource> TrustReloader<S> {
                 if let Some(ocsp_worker) = self.ocsp_worker(&fetcher) {
                     ocsp_tasks.spawn(ocsp_worker.run());
                 }
-                for source in &self.sources.list_addresses {
+                for source in &self.sources.crl_addresses {
                     let fetching_one = fetch_periodically(
                         CrlFetcher {
                             fetcher: fetcher.clone(),
-                            shared: shared.clone(),
+                            shared_cache: shared.clone(),
                             clock: Arc::clone(&self.clock),
-                            latest: 0,
+                            fetched_at: 0,
                         },
                         source.clone(),
                         self.sources.refresh,
                         fetch_at_once.subscribe(),
-                        arrivals.clone(),
+                        fetched_sender.clone(),
                         first.clone(),
                     );
                     fetching.spawn(fetching_one);
@@ -275,7 +275,7 @@ impl<S: PolicySource> TrustReloader<S> {
                     fetch_at_once.send_replace(());
                     Work::Reload { force: true }
                 }
-                Some(fetched) = arriving.recv() => Work::ApplyFetched(fetched),
+                Some(fetched) = fetched_crls.recv() => Work::ApplyFetched(fetched),
                 None = first_fetch.recv(), if ready.is_some() => {
                     trust_reloader.all_fetched_once = true;
                     // The receiver may have stopped waiting.
@@ -344,7 +344,7 @@ fn make_policy<S: PolicySource>(
 ) -> Result<S::Policy, Vec<ConfigError>> {
     let contents: Vec<_> = files.into_iter().map(|(_, content)| content).collect();
     source
-        .make(&contents, own, now)
+        .build(&contents, own, now)
         .map_err(|fault| vec![fault])
 }
 

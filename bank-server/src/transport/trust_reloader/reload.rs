@@ -79,7 +79,7 @@ impl<S: PolicySource> TrustReloader<S> {
             // A CRL that was rejected for an unknown issuer may be valid now.
             self.files.lists.iter_mut().for_each(SourceWatcher::forget);
         }
-        for (watcher, source) in self.files.lists.iter_mut().zip(&self.sources.list_files) {
+        for (watcher, source) in self.files.lists.iter_mut().zip(&self.sources.crl_files) {
             let lists = &mut next.statuses.lists;
             let added = watcher.read_changed(force, |files| {
                 add_lists(lists, files, &self.issuers, |list| list.check_fresh(now))
@@ -114,7 +114,7 @@ impl<S: PolicySource> TrustReloader<S> {
         let FetchedCrl {
             source,
             content,
-            answer,
+            validity,
         } = fetched;
         let now = self.now();
         let mut next = (*self.trust.current()).clone();
@@ -129,9 +129,9 @@ impl<S: PolicySource> TrustReloader<S> {
         let until = self.rejections.record(&source.key, outcome).flatten();
         self.apply(next, Vec::new());
         self.update_report();
-        let good_for = until.map(|until| until.as_secs().saturating_sub(now.as_secs()));
+        let valid_seconds = until.map(|until| until.as_secs().saturating_sub(now.as_secs()));
         // The fetching task may have ended.
-        let _ = answer.send(good_for.map(Duration::from_secs));
+        let _ = validity.send(valid_seconds.map(Duration::from_secs));
     }
 
     /// Validates new credentials on their own and against the old ones.
@@ -145,7 +145,7 @@ impl<S: PolicySource> TrustReloader<S> {
             return Ok(new);
         }
         let problem = pem_files::own_certificate_problem(&new, now)
-            .or_else(|| self.policy.check_own(&new, old).err());
+            .or_else(|| self.policy.check_replacement(&new, old).err());
         match problem {
             Some(problem) => Err(vec![self.sources.certificate.fault(&problem)]),
             None => Ok(new),

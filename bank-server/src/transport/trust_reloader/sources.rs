@@ -1,4 +1,4 @@
-//! Sources of trust: the files and addresses that the reloader watches.
+//! Sources of trust: the files and addresses from which the reloader loads it.
 
 use std::time::Duration;
 
@@ -12,52 +12,52 @@ use crate::transport::ocsp_worker::OcspOptions;
 use crate::transport::pem_files::Source;
 use crate::transport::policy::Policy;
 
-/// Sources of trust.
+/// Files and addresses of our credentials, trust anchors and CRLs, with settings for loading them.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    /// Our own certificate, with the issuing CA after it, as PEM.
+    /// Our certificate chain, leaf first, as PEM.
     pub certificate: Source,
-    /// The key that belongs to it, as PEM.
+    /// The private key of our certificate, as PEM.
     pub private_key: Source,
-    /// The agreed certification authorities, as PEM.
+    /// Trust anchors: the agreed certification authorities, as PEM.
     pub anchors: Vec<Source>,
-    /// Intermediate CAs whose CRLs are used as well, and which complete chains that gateways
-    /// forward, as PEM.
+    /// Intermediate CAs, as PEM. CRLs that they issued are accepted, and chains that gateways
+    /// forward may omit them.
     pub intermediates: Vec<Source>,
     /// The certificates of the gateways, as PEM.
     pub gateways: Vec<Source>,
-    /// Revocation lists in files.
-    pub list_files: Vec<Source>,
-    /// Revocation lists at `http://` addresses; the paths are the addresses.
-    pub list_addresses: Vec<Source>,
+    /// CRLs in files.
+    pub crl_files: Vec<Source>,
+    /// CRLs at `http://` addresses. The `path` of such a source is the address.
+    pub crl_addresses: Vec<Source>,
     /// Treatment of certificates without a fresh revocation status.
     pub unknown_status: UnknownStatus,
     /// Settings of the OCSP client.
     pub ocsp: OcspOptions,
     /// Limits of the HTTP client.
     pub fetch: FetchLimits,
-    /// Longest interval between two fetches of one address, or two OCSP queries for one
-    /// certificate.
+    /// Maximum interval between two fetches of one CRL, and two OCSP queries for one certificate.
     pub refresh: Duration,
 }
 
-/// Source of a policy.
+/// Files from which a [`Policy`] is built.
 pub trait PolicySource: Send + 'static {
-    /// The policy.
+    /// The policy that is built.
     type Policy: Policy;
 
-    /// The files that it is built from.
+    /// The files, in the order that [`build`](Self::build) expects.
     fn files(&self) -> Vec<Source>;
 
-    /// Builds the policy from the contents of those files, in the same order. `credentials` are our
-    /// own. Fails if the policy would authorise no peer.
-    fn make(
+    /// Builds the policy from the contents of the files, and from our own `credentials`. Fails if
+    /// the policy would authorise no peer.
+    fn build(
         &self,
         contents: &[Vec<u8>],
         credentials: &Credentials,
         now: UnixTime,
     ) -> Result<Self::Policy, ConfigError>;
 
-    /// Checks that new credentials may replace the old ones.
-    fn check_own(&self, new: &Credentials, old: &Credentials) -> Result<(), String>;
+    /// Checks that `new` credentials may replace our `old` ones, such as that both are of the same
+    /// organisation.
+    fn check_replacement(&self, new: &Credentials, old: &Credentials) -> Result<(), String>;
 }
