@@ -57,7 +57,7 @@ impl AccountInformation {
     /// The customer is present, and that is the address of her device. Reads without her are
     /// limited by the consent's frequency per day.
     #[must_use]
-    pub fn attended_by(mut self, psu: IpAddr) -> Self {
+    pub fn psu_ip_address(mut self, psu: IpAddr) -> Self {
         self.scope.psu = Some(psu);
         self
     }

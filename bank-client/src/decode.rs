@@ -696,7 +696,7 @@ mod tests {
     fn answer<T: ValidateResponse>(body: &Value) -> Result<Response<T>, Malformed> {
         let body = body.to_string().into_bytes();
         let mut shape = Shape::default();
-        shape.see(&body);
+        shape.scan(&body);
         decode("Bank B", &body, &shape, None)
     }
 
@@ -1227,7 +1227,7 @@ mod tests {
             let body = whole.replacen(from, to, 1);
             assert_ne!(body, whole);
             let mut shape = Shape::default();
-            shape.see(body.as_bytes());
+            shape.scan(body.as_bytes());
             decode::<TransactionsResponse>("Bank B", body.as_bytes(), &shape, None).unwrap()
         };
         let amount = r#""amount":"-14.54""#;

@@ -28,14 +28,14 @@ use crate::decode::{ValidateResponse, decode};
 use crate::error::{Error, ErrorKind};
 use crate::response::Response;
 use crate::retries::Retries;
-use crate::transport::{Answer, Request, send_once};
+use crate::transport::{RawResponse, Request, send_once};
 
 /// A failed attempt, with the bank's response where it is whole and has an error status.
-type Failed = (Error, Option<Answer>);
+type Failed = (Error, Option<RawResponse>);
 
 impl Bank {
     /// Executes a request: the only way to the bank.
-    pub(crate) async fn execute(&self, request: Request) -> Result<Answer, Error> {
+    pub(crate) async fn execute(&self, request: Request) -> Result<RawResponse, Error> {
         let request_id = request.id.unwrap_or_else(|| self.inner.randomness.uuid());
         let span = info_span!(
             "call",
@@ -49,7 +49,7 @@ impl Bank {
         self.attempts(request, request_id).instrument(span).await
     }
 
-    async fn attempts(&self, request: Request, request_id: Uuid) -> Result<Answer, Error> {
+    async fn attempts(&self, request: Request, request_id: Uuid) -> Result<RawResponse, Error> {
         let any_status = request.any_status;
         let is_repeatable = !is_delta_list(&request.url);
         let has_effect = request.method != Method::GET;
@@ -114,7 +114,7 @@ impl Bank {
     /// Decodes and validates an answer, about an account whose currency may be known.
     pub(crate) fn decode<T: ValidateResponse>(
         &self,
-        answer: &Answer,
+        answer: &RawResponse,
         currency: Option<Currency>,
     ) -> Result<Response<T>, Error> {
         let shape = answer.shape().map_err(|kind| self.error(kind))?;
@@ -138,7 +138,7 @@ impl Bank {
         outgoing: &reqwest::Request,
         request_id: Uuid,
         spent: Duration,
-    ) -> Result<Answer, Failed> {
+    ) -> Result<RawResponse, Failed> {
         let inner = &*self.inner;
         let call = inner.limits.call;
         // The limit of this attempt, and the one that an error reports.
@@ -159,7 +159,10 @@ impl Bank {
             .unwrap_or(Err(ErrorKind::Timeout { limit: reported }))
             .map_err(failed)?;
         if !answer.status.is_success() {
-            return Err((self.error(answer.refusal(request_id, inner)), Some(answer)));
+            return Err((
+                self.error(answer.status_error(request_id, inner)),
+                Some(answer),
+            ));
         }
         // A bank that does not echo the id is forgiven; one that answers another request is not.
         let echo = answer.headers.get("x-request-id");
@@ -212,7 +215,7 @@ pub(crate) struct ConsentScope {
 impl ConsentScope {
     /// Executes a read. One that the bank refuses with balances, perhaps because of the balances,
     /// is repeated without.
-    pub(crate) async fn execute(&self, mut url: Url) -> Result<Answer, Error> {
+    pub(crate) async fn execute(&self, mut url: Url) -> Result<RawResponse, Error> {
         loop {
             let without = without_balances(&url);
             let request = Request {

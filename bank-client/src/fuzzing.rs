@@ -270,7 +270,7 @@ fn is_checked<T: Serialize + PartialEq + Debug + ValidateResponse>(body: &[u8]) 
 fn shape(pieces: &[&[u8]]) -> Shape {
     let mut shape = Shape::default();
     for piece in pieces {
-        shape.see(piece);
+        shape.scan(piece);
     }
     shape
 }

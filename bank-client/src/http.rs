@@ -1,9 +1,8 @@
-//! Low-level HTTP layer: calls for which the SDK has no method.
+//! Low-level HTTP client for a bank's endpoints that have no method in the SDK.
 //!
-//! A bank may offer more than account information. What it offers is reached here with all that the
-//! SDK's own calls have: our certificate and the agreed authorities, limits, retries and the
-//! circuit breaker, an `X-Request-ID`, and typed errors. A request stays with the bank: a path that
-//! leads to another host is refused before anything is sent.
+//! Its requests use the same certificate, trust anchors, limits, retries, circuit breaker and
+//! `X-Request-ID` as the SDK's own calls, and return the same errors. They go to the bank only: a
+//! path that leads to another host is an error, and nothing is sent.
 //!
 //! ```no_run
 //! # async fn example(bank: bank_client::Bank) -> Result<(), bank_client::Error> {
@@ -12,14 +11,14 @@
 //!     orders: Vec<serde_json::Value>,
 //! }
 //!
-//! let answer = bank
+//! let response = bank
 //!     .http()
 //!     .get("v1/standing-orders")
 //!     .query("state", "active")
 //!     .consent("0f7a…")
 //!     .send()
 //!     .await?;
-//! let standing: StandingOrders = answer.json()?;
+//! let standing: StandingOrders = response.json()?;
 //! println!("{} standing orders", standing.orders.len());
 //! # Ok(())
 //! # }
@@ -37,9 +36,9 @@ use uuid::Uuid;
 use crate::address::{LinkError, follow};
 use crate::bank::Bank;
 use crate::error::{Error, ErrorKind};
-use crate::transport::{Answer, Request, json_body};
+use crate::transport::{RawResponse, Request, json_body};
 
-/// Header fields that are not a caller's to set: they are ours, or the connection's.
+/// Header fields that callers cannot set, because the SDK or the HTTP connection sets them.
 const RESERVED: &[&str] = &[
     "accept-encoding",
     "connection",
@@ -54,12 +53,12 @@ const RESERVED: &[&str] = &[
     "x-request-id",
 ];
 
-/// The open HTTP layer of one bank. [`Bank::http`] makes one.
+/// Low-level HTTP client of one bank, from [`Bank::http`].
 #[derive(Debug, Clone)]
 pub struct Http(Bank);
 
 impl Bank {
-    /// Calls that the SDK has no method for.
+    /// Low-level HTTP client, for endpoints that have no method in the SDK.
     #[must_use]
     pub fn http(&self) -> Http {
         Http(self.clone())
@@ -87,181 +86,182 @@ impl Http {
         self.request(Method::DELETE, path)
     }
 
-    /// Starts a request. `path` goes on from the bank's address (`v1/accounts`); one that begins
-    /// with `/`, or a whole URL, is taken as the bank's own links are: it must lead to the same
-    /// host.
+    /// Starts a request. A relative `path`, such as `v1/accounts`, is appended to the bank's base
+    /// URL. A path that begins with `/`, or a URL, replaces it, but must have the same host.
     pub fn request(&self, method: Method, path: &str) -> HttpRequest {
         let bank = self.0.clone();
-        let mut below = bank.inner.base.clone();
-        if !below.path().ends_with('/') {
-            below.set_path(&format!("{}/", below.path()));
+        let mut base = bank.inner.base.clone();
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
         }
-        let (url, fault) = match follow(&bank.inner.base, &below, path) {
+        let (url, problem) = match follow(&bank.inner.base, &base, path) {
             Ok(url) => (url, None),
-            Err(LinkError::Foreign(_)) => (below, Some("it leads to another host")),
-            Err(LinkError::NotAUrl) => (below, Some("it is not a path")),
+            Err(LinkError::Foreign(_)) => (base, Some("it leads to another host")),
+            Err(LinkError::NotAUrl) => (base, Some("it is not a path")),
         };
         HttpRequest {
-            fault: fault.map(|reason| ErrorKind::unsendable("path", reason)),
+            error: problem.map(|reason| ErrorKind::unsendable("path", reason)),
             bank,
             request: Request::new(method, url),
         }
     }
 }
 
-/// A request that is being put together. What is wrong with it is told when it is sent.
-#[must_use = "nothing happens before it is sent"]
+/// Builder of a request. [`send`](Self::send) returns the first error of the other methods.
+#[must_use = "a request is sent by `send` only"]
 pub struct HttpRequest {
     bank: Bank,
     request: Request,
-    /// The first thing that is wrong.
-    fault: Option<ErrorKind>,
+    /// The first error in the request.
+    error: Option<ErrorKind>,
 }
 
 impl HttpRequest {
-    /// One more query parameter.
+    /// Adds a query parameter.
     pub fn query(mut self, name: &str, value: &str) -> Self {
         self.request.url.query_pairs_mut().append_pair(name, value);
         self
     }
 
-    /// A header field, instead of one of that name. Those that are ours or the connection's are
-    /// refused.
+    /// Sets a header field, in place of any of the same name. Fields that the SDK or the connection
+    /// sets, such as `X-Request-ID` and `Host`, are an error.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let parsed = HeaderName::from_bytes(name.as_bytes());
         match (parsed, HeaderValue::from_str(value)) {
             (Ok(name), Ok(_)) if RESERVED.contains(&name.as_str()) => {
-                self.refuse(name.as_str(), "not a caller's to set");
+                self.fail(name.as_str(), "not a caller's to set");
             }
             (Ok(name), Ok(value)) => {
                 self.request.extra.insert(name, value);
             }
-            (Ok(name), Err(_)) => self.refuse(name.as_str(), "not plain text"),
-            // What is no name might be anything.
-            (Err(_), _) => self.refuse("header", "not the name of one"),
+            (Ok(name), Err(_)) => self.fail(name.as_str(), "not plain text"),
+            // The error does not quote an invalid name, which may contain anything.
+            (Err(_), _) => self.fail("header", "not the name of one"),
         }
         self
     }
 
-    /// Under that consent.
+    /// Sets the consent (`Consent-ID`).
     pub fn consent(mut self, consent_id: impl Into<String>) -> Self {
         self.request.consent = Some(consent_id.into());
         self
     }
 
-    /// The customer is present, and that is the address of her device.
-    pub fn attended_by(mut self, psu: IpAddr) -> Self {
+    /// Sets the IP address of the customer's device (`PSU-IP-Address`): the customer is present.
+    pub fn psu_ip_address(mut self, psu: IpAddr) -> Self {
         self.request.psu = Some(psu);
         self
     }
 
-    /// The `X-Request-ID`, where it is to be known beforehand: a request that is sent again with
-    /// the same id has one effect. Without it, chance decides.
+    /// Sets the `X-Request-ID`. Repeating a request with the same id has no further effect. Default:
+    /// a random id.
     pub fn request_id(mut self, id: Uuid) -> Self {
         self.request.id = Some(id);
         self
     }
 
-    /// A body in JSON.
+    /// Sets a JSON body.
     pub fn json_body(mut self, body: &impl Serialize) -> Self {
         match json_body(body) {
             Ok(body) => self.request.body = Some(body),
-            Err(fault) => _ = self.fault.get_or_insert(fault),
+            Err(error) => _ = self.error.get_or_insert(error),
         }
         self
     }
 
-    /// A body of another type.
+    /// Sets a body of any content type.
     pub fn body(self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        let mut with = self.header("Content-Type", content_type);
-        with.request.body = Some(body.into());
-        with
+        let mut request = self.header("Content-Type", content_type);
+        request.request.body = Some(body.into());
+        request
     }
 
-    /// Takes an answer with any status as an answer. Otherwise one without success is an error
+    /// Returns responses with an error status too. By default they are an error
     /// ([`ErrorKind::Refused`](crate::ErrorKind::Refused) or
-    /// [`ErrorKind::Status`](crate::ErrorKind::Status)). Retries are as ever; a redirect remains an
-    /// error.
+    /// [`ErrorKind::Status`](crate::ErrorKind::Status)). Redirects remain an error, and retries do
+    /// not change.
     pub const fn any_status(mut self) -> Self {
         self.request.any_status = true;
         self
     }
 
-    /// Sends it.
+    /// Sends the request, and reads the response.
     pub async fn send(self) -> Result<Response, Error> {
-        if let Some(fault) = self.fault {
-            return Err(self.bank.error(fault));
+        if let Some(error) = self.error {
+            return Err(self.bank.error(error));
         }
-        let answer = self.bank.execute(self.request).await?;
+        let response = self.bank.execute(self.request).await?;
         Ok(Response {
             bank: self.bank,
-            answer,
+            response,
         })
     }
 
-    fn refuse(&mut self, part: &str, reason: &str) {
-        self.fault
+    /// Keeps an error, unless there is one already.
+    fn fail(&mut self, part: &str, reason: &str) {
+        self.error
             .get_or_insert_with(|| ErrorKind::unsendable(part, reason));
     }
 }
 
-/// `Debug` shows neither ids nor what is sent.
+/// Omits ids, headers and body, which may be confidential.
 impl fmt::Debug for HttpRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpRequest")
             .field("bank", &self.bank.name())
             .field("method", &self.request.method)
-            .field("fault", &self.fault)
+            .field("error", &self.error)
             .finish_non_exhaustive()
     }
 }
 
-/// A bank's answer.
+/// A bank's response.
 pub struct Response {
     bank: Bank,
-    answer: Answer,
+    response: RawResponse,
 }
 
 impl Response {
-    /// Its status.
+    /// HTTP status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
-        self.answer.status
+        self.response.status
     }
 
-    /// Its header fields.
+    /// Header fields.
     #[must_use]
     pub const fn headers(&self) -> &HeaderMap {
-        &self.answer.headers
+        &self.response.headers
     }
 
-    /// Its body.
+    /// Body.
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        &self.answer.body
+        &self.response.body
     }
 
-    /// The body alone.
+    /// Consumes the response, and returns its body.
     #[must_use]
     pub fn into_body(self) -> Vec<u8> {
-        self.answer.body
+        self.response.body
     }
 
-    /// The body, decoded as JSON. An error has the place of a fault, and nothing that the bank
-    /// sent.
+    /// Decodes the body as JSON. Errors contain the path of the invalid value, and no data of the
+    /// bank.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let decoded = (self.answer.shape()).and_then(|shape| Ok(shape.decode(&self.answer.body)?));
+        let decoded =
+            (self.response.shape()).and_then(|shape| Ok(shape.decode(&self.response.body)?));
         decoded.map_err(|kind| self.bank.error(kind))
     }
 }
 
-/// `Debug` does not show what the bank sent.
+/// Omits headers and body, which may be confidential.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")
             .field("bank", &self.bank.name())
-            .field("status", &self.answer.status)
-            .field("bytes", &self.answer.body.len())
+            .field("status", &self.response.status)
+            .field("bytes", &self.response.body.len())
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Transport: sends one HTTP request to a bank and reads the response within our limits.
+//! HTTP transport: encodes a request to a bank, sends it, and reads the response within the limits.
 
 use std::net::IpAddr;
 
@@ -20,29 +20,30 @@ use crate::limits::Limits;
 use crate::retries::retry_after;
 use crate::transport_error::{explain, fetch_alert};
 
-/// Of larger refusals than this, the reasons are not read: fields whose names say nothing to us
-/// take memory too, while the form is looked for. A hundred messages with texts of 500 characters
-/// have a quarter of it.
-const MAX_REFUSAL_BYTES: usize = 256 * 1024;
+/// Maximum size of an error response whose `tppMessages` are decoded: unknown fields take memory
+/// while it is decoded. A hundred messages with texts of 500 characters have a quarter of this size.
+const MAX_ERROR_RESPONSE_BYTES: usize = 256 * 1024;
 
-/// One request.
+/// A request to a bank, before it is encoded.
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) url: Url,
-    /// Its `X-Request-ID`, where the caller chose one.
+    /// `X-Request-ID`, if the caller sets it.
     pub(crate) id: Option<Uuid>,
+    /// `Consent-ID`.
     pub(crate) consent: Option<String>,
+    /// `PSU-IP-Address`.
     pub(crate) psu: Option<IpAddr>,
     pub(crate) headers: Vec<(&'static str, String)>,
-    /// More header fields, instead of ours where they have the same name.
+    /// Header fields of the caller. They replace ours of the same name.
     pub(crate) extra: HeaderMap,
     pub(crate) body: Option<Vec<u8>>,
-    /// An answer with any status is an answer; only redirects are not.
+    /// Whether responses with an error status are returned. Redirects are an error in any case.
     pub(crate) any_status: bool,
 }
 
 impl Request {
-    /// A request without header fields and body of its own.
+    /// A request without header fields and body.
     pub(crate) fn new(method: Method, url: Url) -> Self {
         Self {
             method,
@@ -57,30 +58,30 @@ impl Request {
         }
     }
 
-    /// The request on the wire, the same at each attempt.
+    /// Encodes the request. Every attempt sends the same one.
     pub(crate) fn encode(self, request_id: Uuid) -> Result<reqwest::Request, ErrorKind> {
         let mut outgoing = reqwest::Request::new(self.method, self.url);
         let headers = outgoing.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        // A small answer that unpacks into a large one would pass by the limit (RFC 9110, section
-        // 12.5.3).
+        // A small compressed body that expands to a large one would bypass the size limit (RFC
+        // 9110, section 12.5.3).
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let own = [
+        let standard = [
             ("X-Request-ID", Some(request_id.to_string())),
             ("Consent-ID", self.consent),
             ("PSU-IP-Address", self.psu.map(|psu| psu.to_string())),
         ];
-        let own = own
+        let standard = standard
             .into_iter()
             .filter_map(|(name, text)| Some((name, text?)));
-        for (name, text) in own.chain(self.headers) {
-            // As they are written in the standard; on the wire, case says nothing (RFC 9110,
-            // section 5.1).
-            let known = HeaderName::from_bytes(name.as_bytes())
+        for (name, text) in standard.chain(self.headers) {
+            // Names are written as in the standard; their case has no meaning (RFC 9110, section
+            // 5.1).
+            let name_on_wire = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| ErrorKind::unsendable(name, "not the name of a header"))?;
             let value = HeaderValue::from_str(&text)
                 .map_err(|_| ErrorKind::unsendable(name, "not plain text"))?;
-            headers.insert(known, value);
+            headers.insert(name_on_wire, value);
         }
         if self.body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -93,27 +94,29 @@ impl Request {
     }
 }
 
-pub(crate) struct Answer {
+/// A received response. Its body is not decoded yet.
+pub(crate) struct RawResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
-    /// Of the body, if it is JSON.
+    /// Element count and depth of the body, if it is JSON.
     shape: Option<Shape>,
 }
 
-/// A request body in JSON.
+/// Encodes a request body as JSON.
 pub(crate) fn json_body(body: &impl Serialize) -> Result<Vec<u8>, ErrorKind> {
     serde_json::to_vec(body).map_err(|fault| ErrorKind::unsendable("body", fault.to_string()))
 }
 
-/// Sends a request once. Any status but a redirect is an answer.
+/// Sends a request once. Returns responses of any status but a redirect.
 pub(crate) async fn send_once(
     bank: &Inner,
     connections: &Connections,
     outgoing: &reqwest::Request,
-) -> Result<Answer, ErrorKind> {
+) -> Result<RawResponse, ErrorKind> {
     let mut outcome = exchange(&bank.limits, connections, outgoing).await;
-    // If the connection broke because the bank does not want us: the reason it gives.
+    // If the bank closed the connection because it refuses our certificate, its alert can be lost: a
+    // further handshake receives it.
     if let Err(kind @ ErrorKind::Interrupted { .. }) = &mut outcome
         && let Some(secured) = connections.secured()
         && let alert = fetch_alert(&secured.tls, &bank.base)
@@ -128,7 +131,7 @@ async fn exchange(
     limits: &Limits,
     connections: &Connections,
     outgoing: &reqwest::Request,
-) -> Result<Answer, ErrorKind> {
+) -> Result<RawResponse, ErrorKind> {
     let failed = |error: reqwest::Error| {
         if error.is_timeout() {
             let limit = limits.connecting;
@@ -139,59 +142,59 @@ async fn exchange(
             connections.secured().map(|secured| &*secured.verifier),
         )
     };
-    // Only a body that is a stream could not be had again, and ours never is.
+    // Cannot fail: only streaming bodies cannot be cloned.
     let outgoing = outgoing
         .try_clone()
         .ok_or_else(|| ErrorKind::unsendable("body", "it can be sent only once"))?;
-    let first = connections.first(limits.connecting).await;
+    let first_call = connections.first(limits.connecting).await;
     let mut incoming = connections
         .client()
         .execute(outgoing)
         .await
         .map_err(failed)?;
-    drop(first);
-    let mut answer = Answer {
+    drop(first_call);
+    let mut response = RawResponse {
         status: incoming.status(),
         headers: incoming.headers().clone(),
         body: Vec::new(),
         shape: is_json(incoming.headers()).then(Shape::default),
     };
-    if answer.status.is_redirection() {
-        let location = answer
+    if response.status.is_redirection() {
+        let location = response
             .headers
             .get(LOCATION)
             .and_then(|value| value.to_str().ok());
         let location = location.unwrap_or("(nowhere)").chars().take(200).collect();
         return Err(ErrorKind::Redirect { location });
     }
-    if let Some(encoding) = encoding(&answer.headers) {
-        // The reasons of an encoded refusal are not read; that it is one is.
-        if answer.status.is_success() {
+    if let Some(encoding) = content_encoding(&response.headers) {
+        // The body of an encoded error response is not read: its status is enough.
+        if response.status.is_success() {
             return Err(ErrorKind::Encoded { encoding });
         }
-        answer.shape = None;
-        return Ok(answer);
+        response.shape = None;
+        return Ok(response);
     }
     let limit = limits.answer;
-    let announced = incoming.content_length().unwrap_or(0);
-    if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
+    let content_length = incoming.content_length().unwrap_or(0);
+    if content_length > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(ErrorKind::TooLarge { limit });
     }
     while let Some(chunk) = incoming.chunk().await.map_err(failed)? {
-        if answer.body.len() + chunk.len() > limit {
+        if response.body.len() + chunk.len() > limit {
             return Err(ErrorKind::TooLarge { limit });
         }
-        if let Some(shape) = &mut answer.shape {
-            shape.see(&chunk);
+        if let Some(shape) = &mut response.shape {
+            shape.scan(&chunk);
             check_shape(shape, limits.entries)?;
         }
-        answer.body.extend_from_slice(&chunk);
+        response.body.extend_from_slice(&chunk);
     }
-    Ok(answer)
+    Ok(response)
 }
 
-/// A bomb is cut off while it comes in: a few bytes of JSON can take a kilobyte of memory once
-/// they are decoded.
+/// Checks the element count and depth of the JSON received so far. This limits memory: a few bytes
+/// of JSON can take a kilobyte once they are decoded.
 fn check_shape(shape: &Shape, limit: usize) -> Result<(), ErrorKind> {
     if shape.elements() > limit {
         return Err(ErrorKind::TooMany { limit });
@@ -203,15 +206,15 @@ fn check_shape(shape: &Shape, limit: usize) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-impl Answer {
-    /// The shape of a body in JSON.
+impl RawResponse {
+    /// Element count and depth of the body. Fails if its media type is not JSON.
     pub(crate) fn shape(&self) -> Result<&Shape, ErrorKind> {
         (self.shape.as_ref())
             .ok_or_else(|| ErrorKind::malformed("Content-Type", "expected application/json"))
     }
 
-    /// The error of an answer without success.
-    pub(crate) fn refusal(&self, request_id: Uuid, bank: &Inner) -> ErrorKind {
+    /// Error for a response with an error status.
+    pub(crate) fn status_error(&self, request_id: Uuid, bank: &Inner) -> ErrorKind {
         let status = self.status.as_u16();
         let retry_after = retry_after(&self.headers, bank.clock.now());
         match self.messages(bank.limits.entries) {
@@ -229,14 +232,15 @@ impl Answer {
         }
     }
 
-    /// The reasons of a refusal, where the body gives them, whatever media type it claims.
+    /// Decodes the `tppMessages` of an error response, whatever its media type. `None` if it has
+    /// none or exceeds a limit.
     fn messages(&self, max_elements: usize) -> Option<Vec<TppMessage>> {
-        if self.body.len() > MAX_REFUSAL_BYTES {
+        if self.body.len() > MAX_ERROR_RESPONSE_BYTES {
             return None;
         }
         let shape = self.shape.clone().unwrap_or_else(|| {
             let mut shape = Shape::default();
-            shape.see(&self.body);
+            shape.scan(&self.body);
             shape
         });
         if shape.elements() > max_elements {
@@ -247,8 +251,8 @@ impl Answer {
     }
 }
 
-/// `Content-Encoding` of an answer that is encoded (RFC 9110, section 8.4).
-fn encoding(headers: &HeaderMap) -> Option<String> {
+/// `Content-Encoding`, unless it is `identity` (RFC 9110, section 8.4).
+fn content_encoding(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(CONTENT_ENCODING)?;
     let text: String = value
         .to_str()
@@ -263,8 +267,8 @@ fn encoding(headers: &HeaderMap) -> Option<String> {
     encoded.then_some(text)
 }
 
-/// Whether a body claims to be JSON: `application/json`, or a type of its own in that syntax (RFC
-/// 6839, section 3.1), such as `application/problem+json`.
+/// Whether the media type is `application/json` or has the suffix `+json` (RFC 6839, section 3.1),
+/// such as `application/problem+json`.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let value = headers
         .get(CONTENT_TYPE)

@@ -34,7 +34,7 @@ pub struct Malformed {
 /// Reads one JSON document.
 pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
     let mut shape = Shape::default();
-    shape.see(json);
+    shape.scan(json);
     shape.decode(json)
 }
 
@@ -220,7 +220,7 @@ pub struct Shape {
 
 impl Shape {
     /// Looks at the next piece of the document.
-    pub fn see(&mut self, piece: &[u8]) {
+    pub fn scan(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while let Some((byte, after)) = rest.split_first() {
             rest = after;
@@ -628,7 +628,7 @@ mod tests {
 
     fn shape(json: &str) -> (usize, usize) {
         let mut shape = Shape::default();
-        shape.see(json.as_bytes());
+        shape.scan(json.as_bytes());
         (shape.deepest, shape.elements)
     }
 
@@ -707,7 +707,7 @@ mod tests {
             let json = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) }.unwrap();
             let mut shape = Shape::default();
             for piece in json.chunks(size) {
-                shape.see(piece);
+                shape.scan(piece);
             }
             prop_assert_eq!(shape.elements(), elements(&value));
             prop_assert_eq!(shape.decode::<serde_json::Value>(&json).unwrap(), value);

@@ -102,9 +102,9 @@ impl Bank {
 impl AccountInformation {
     /// The customer is present, and that is the address of her device.
     #[must_use]
-    pub fn attended_by(self, psu: IpAddr) -> Self {
+    pub fn psu_ip_address(self, psu: IpAddr) -> Self {
         Self {
-            accounts: self.accounts.attended_by(psu),
+            accounts: self.accounts.psu_ip_address(psu),
             ..self
         }
     }

@@ -301,7 +301,7 @@ fn attendance(args: &TargetArgs) -> Attendance {
 
 fn attended(under: AccountInformation, args: &TargetArgs) -> AccountInformation {
     match args.psu_ip_address {
-        Some(psu) => under.attended_by(psu),
+        Some(psu) => under.psu_ip_address(psu),
         None => under,
     }
 }

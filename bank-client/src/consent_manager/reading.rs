@@ -208,7 +208,7 @@ impl ConsentManager {
         };
         let handle = bank.with_consent(&active.consent);
         Ok(match attendance {
-            Attendance::Attended(psu) => handle.attended_by(psu),
+            Attendance::Attended(psu) => handle.psu_ip_address(psu),
             Attendance::Unattended => handle,
         })
     }

@@ -321,7 +321,7 @@ async fn the_open_layer_asks_what_the_sdk_does_not_know() {
         .query("withBalance", "true")
         .header("Accept-Language", "en")
         .consent(mock.consent_id())
-        .attended_by(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        .psu_ip_address(IpAddr::V4(Ipv4Addr::LOCALHOST))
         .request_id(id)
         .send()
         .await

@@ -252,7 +252,7 @@ async fn both_replicas_are_replaced_and_no_request_fails() {
         }));
         let under = handle(&banks, spreader.address)
             .with_consent(&consent)
-            .attended_by("192.0.2.7".parse().unwrap());
+            .psu_ip_address("192.0.2.7".parse().unwrap());
         let noted = Arc::clone(&outcome);
         tasks.push(tokio::spawn(async move {
             while !noted.enough.load(Ordering::Relaxed) {

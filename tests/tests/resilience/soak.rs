@@ -201,7 +201,7 @@ async fn readers(scene: &Scene, bank: SocketAddr, consents: &[String; 2]) -> Vec
         let places = Arc::new(Semaphore::new(AT_A_TIME));
         for _ in 0..HANDLES {
             let handle = scene.handle(bank, identity);
-            let under = handle.with_consent(consent).attended_by(PSU);
+            let under = handle.with_consent(consent).psu_ip_address(PSU);
             let accounts = under.accounts(false).await.unwrap();
             readers.push(Reader {
                 account: accounts[0].resource_id.clone().unwrap(),

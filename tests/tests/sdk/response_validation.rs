@@ -99,7 +99,10 @@ async fn a_request_carries_what_the_standard_asks_for() {
         .expect(1)
         .mount(&scene.behind)
         .await;
-    let under = scene.bank().with_consent("the-consent").attended_by(DEVICE);
+    let under = scene
+        .bank()
+        .with_consent("the-consent")
+        .psu_ip_address(DEVICE);
     assert!(under.balances("an/id").await.unwrap().balances.is_empty());
 }
 

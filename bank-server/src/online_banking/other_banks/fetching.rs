@@ -38,7 +38,7 @@ pub(super) struct Fetch<'a> {
 pub(super) async fn fetch(parameters: &Fetch<'_>) -> Result<Snapshot, Error> {
     let under = parameters.bank.with_consent(parameters.consent);
     let under = match parameters.psu {
-        Some(psu) => under.attended_by(psu),
+        Some(psu) => under.psu_ip_address(psu),
         None => under,
     };
     let consent = Some(sha256(parameters.consent.as_bytes()));
