@@ -26,11 +26,11 @@ use crate::pages::{Entry, PageCursor, StandingOrders, TransactionFilter, entries
 use crate::response::{Entries, Response};
 use crate::validate::AccountFacts;
 
-/// Account information that a consent opens at a bank. [`Bank::with_consent`] makes one.
+/// Client for the accounts of one consent, from [`Bank::with_consent`].
 ///
-/// Answers tell what of them [deviates](crate::Deviations) from the standard. It and its clones
-/// remember of which currency each account of the last list is: a balance or a transaction in
-/// another one is a deviation. Accounts in `XXX` hold any.
+/// Responses contain their [deviations](crate::Deviations) from the standard. This and its clones
+/// cache the currency of each account of the last list: a balance or a transaction in another
+/// currency is a deviation. Accounts in `XXX` may have any.
 #[derive(Debug, Clone)]
 pub struct AccountInformation {
     scope: ConsentScope,
@@ -54,8 +54,8 @@ impl Bank {
 }
 
 impl AccountInformation {
-    /// The customer is present, and that is the address of her device. Reads without her are
-    /// limited by the consent's frequency per day.
+    /// Sets the IP address of the customer's device (`PSU-IP-Address`): the customer is present.
+    /// Reads without the customer are limited by the consent's frequency per day.
     #[must_use]
     pub fn psu_ip_address(mut self, psu: IpAddr) -> Self {
         self.scope.psu = Some(psu);

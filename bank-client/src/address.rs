@@ -92,7 +92,7 @@ mod tests {
                     format!("{root}/page/2"),
                 ),
                 ("/page/2".to_owned(), format!("{root}/page/2")),
-                // A page of its own, as far as anybody can tell; there is none.
+                // Resolves as a relative path, to a page that does not exist.
                 (
                     "null?page=2".to_owned(),
                     format!("{below}/v1/accounts/a/null?page=2"),

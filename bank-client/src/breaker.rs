@@ -98,7 +98,7 @@ impl Circuit {
         }
     }
 
-    /// Whether the bank may be asked now; if not, the error is what to tell instead.
+    /// Admits a request, or fails with the error to return instead.
     pub(crate) fn admit(&mut self, now: DateTime<Utc>) -> Result<Leave, ErrorKind> {
         match &mut self.state {
             State::Closed { .. } => Ok(Leave::Ordinary),

@@ -78,7 +78,7 @@ impl<'a> DecodeNotes<'a> {
         self.deviations
     }
 
-    /// Notes a deviation; the path is made only if it is told.
+    /// Records a deviation. Its path is built only if it is reported.
     pub(crate) fn record(
         &mut self,
         path: impl FnOnce(&Self) -> String,
@@ -285,7 +285,7 @@ fn repair(
         };
         if fault.missing && supply(value, &fault.steps, cause.is_some()) {
             ours.push(fault.steps.clone());
-            // Otherwise it was odd, and that it is not there any more is told.
+            // Otherwise the value was invalid, and its removal is reported.
             if cause.is_none() {
                 repairs.push(Repair {
                     at: fault,
@@ -636,7 +636,7 @@ fn name(steps: &[Step]) -> Option<&str> {
 }
 
 /// The steps as a path, from the root of the answer or behind a place in it. A link has a name that
-/// may be the bank's own: it is not told unless it is one of those that are followed.
+/// may be the bank's own: it is reported only if it is one of those that are followed.
 fn path(steps: &[Step], from_root: bool) -> String {
     let mut path = String::new();
     let mut is_link = false;
@@ -661,7 +661,7 @@ fn path(steps: &[Step], from_root: bool) -> String {
     path
 }
 
-/// The names of links that are followed, or tell the next step.
+/// The names of links that are followed, or that determine the next step.
 const FOLLOWED: &[&str] = &[
     "authoriseTransaction",
     "balances",

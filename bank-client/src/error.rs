@@ -143,7 +143,7 @@ pub enum ErrorKind {
         /// Its last failure.
         cause: Box<ErrorKind>,
     },
-    /// The bank was not asked: what we were told to send is no request to this bank.
+    /// Nothing was sent: the call's arguments make no valid request to this bank.
     Unsendable {
         /// Which part: a header, the path, or the body.
         part: String,
@@ -164,9 +164,9 @@ impl Error {
         is_deferred || self.kind.is_too_often() || self.kind.is_outage()
     }
 
-    /// Whether the bank may have done what it was asked for, although the call did not succeed: no
-    /// answer came, or none that can be read, or something broke there. Only the same request under
-    /// the same `X-Request-ID`, or a look at what there is, tells.
+    /// Whether the request may have taken effect although the call failed: no readable response
+    /// arrived, or the bank failed. To find out, repeat the request with the same `X-Request-ID`,
+    /// or read the resource.
     #[must_use]
     pub const fn may_have_been_heard(&self) -> bool {
         match &self.kind {
@@ -220,9 +220,9 @@ impl Error {
         self.kind.status() == Some(404) && self.kind.has_code(&[MessageCode::ResourceUnknown])
     }
 
-    /// Whether a refusal may be about how something was asked for (a period, a kind of list,
-    /// balances along with a list), and not about the thing itself: another request for the same
-    /// may succeed. The code tells, where there is one: `PERIOD_INVALID` and those about a
+    /// Whether a refusal may be about a parameter (a period, a kind of list, balances along with a
+    /// list), and not about the resource itself: another request for the same resource may succeed.
+    /// The code shows it, if there is one: `PERIOD_INVALID` and those about a
     /// parameter do with any status. `CONSENT_INVALID` is among these: banks refuse with it what is
     /// older than the last strong customer authentication allows, and balances that the consent
     /// does not open.
@@ -322,8 +322,8 @@ impl Error {
         !self.kind.has_standard_code() && matches!(self.kind.status(), Some(401 | 403 | 404 | 410))
     }
 
-    /// Whether the bank refused because it was not told the address of the customer's device
-    /// (`PSU-IP-Address`).
+    /// Whether the bank refused because the address of the customer's device (`PSU-IP-Address`) was
+    /// missing.
     #[must_use]
     pub fn lacks_psu_address(&self) -> bool {
         let names = |text: &str| text.to_ascii_lowercase().contains("psu-ip-address");
@@ -506,8 +506,8 @@ impl ErrorKind {
             .any(|message| codes.contains(&message.code))
     }
 
-    /// Whether one of the reasons is a code of the standard; a bank's own codes tell no more than
-    /// the status.
+    /// Whether one of the reasons has a code of the standard. A bank's own codes have no meaning
+    /// beyond the status.
     fn has_standard_code(&self) -> bool {
         self.has_code(MessageCode::STANDARD)
     }

@@ -84,7 +84,7 @@ pub fn answer(data: &[u8]) {
     }
 }
 
-/// The body of a refusal, and what we tell of it.
+/// The body of an error response, and the error that reports it.
 pub fn refusal(data: &[u8]) {
     let Ok(TppMessages {
         tpp_messages: messages,

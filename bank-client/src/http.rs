@@ -153,8 +153,8 @@ impl HttpRequest {
         self
     }
 
-    /// Sets the `X-Request-ID`. Repeating a request with the same id has no further effect. Default:
-    /// a random id.
+    /// Sets the `X-Request-ID`. A request that is repeated with the same id takes effect once.
+    /// Default: a random id.
     pub fn request_id(mut self, id: Uuid) -> Self {
         self.request.id = Some(id);
         self

@@ -402,7 +402,7 @@ mod tests {
             match_accounts(&before(true, &twins), &twins),
             [Some(0), Some(1)]
         );
-        // What else is said of them may tell them apart.
+        // Their other properties may differ.
         let named = |one: &str, other: &str| {
             [
                 account(one, Some(0), "Current", "EUR"),

@@ -120,10 +120,10 @@
 //! # A consent's life
 //!
 //! [`authorisations`] has each step by which a consent comes to be approved. The
-//! [`consent_manager`] takes all of it off an app's hands: it asks for consents, follows them,
-//! renews them while the old one still serves, counts and plans the reads without the customer, and
-//! tells "expired" from "revoked" from "used up for today". What it knows is kept in a [`store`],
-//! sealed by a [`vault`].
+//! [`consent_manager`] does all of this for an app: it requests consents, tracks their status,
+//! renews them before they expire, counts and plans the reads without the customer, and
+//! distinguishes "expired", "revoked" and "used up for today". Its data is kept in a [`store`],
+//! encrypted by a [`vault`].
 //!
 //! # A local copy
 //!
@@ -161,9 +161,9 @@
 //!
 //! Money, currencies, the dates that order entries, the ids and links that are followed, and the
 //! limits here are strict. Any other field that is odd is kept as the bank wrote it, or left out;
-//! one odd entry, balance or account leaves the others as they are. All of it is counted and told
-//! beside the answer, by path and without content: a [`Response`] derefs to the data and carries
-//! [`Deviations`], and a stream of [`Entries`] has those of the pages so far.
+//! one odd entry, balance or account leaves the others as they are. All of it is counted and
+//! reported with the response, by path and without content: a [`Response`] derefs to the data and
+//! carries [`Deviations`], and a stream of [`Entries`] has those of the pages so far.
 //!
 //! ```no_run
 //! use bank_client::{AccountInformation, TransactionFilter};
@@ -183,8 +183,8 @@
 //!
 //! # When something goes wrong
 //!
-//! Errors tell "they refused us" from "we refused them" from a refusal with reasons from a
-//! malformed answer: see [`ErrorKind`]. Each has a line of cause ([`Error`]'s `Display`) and a line
+//! Errors distinguish "they refused us", "we refused them", a refusal with reasons, and a malformed
+//! response: see [`ErrorKind`]. Each has a line of cause ([`Error`]'s `Display`) and a line
 //! of what to do ([`Error::advice`]). To see why a bank turns us away, or we it, step by step,
 //! there is [`probe`]. Each call is a span of `tracing`, `call`, with its operation, the bank, the
 //! request id, the attempts and what came of it; neither account data nor consents are in it.

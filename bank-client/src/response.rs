@@ -10,11 +10,10 @@ use futures::stream::{BoxStream, StreamExt as _};
 
 use crate::deviations::{DeviationCollector, Deviations};
 
-/// A bank's answer. **Elements of its lists (accounts, balances, entries) that could not be read
-/// are not in it**: they are left out and counted, and [`is_whole`](Self::is_whole) tells whether
-/// there are any.
+/// A bank's decoded response. **Elements of its lists (accounts, balances, entries) that could not
+/// be read are not in it**: they are left out and counted, and [`is_whole`](Self::is_whole) is false.
 ///
-/// It derefs to the data, and tells beside it what [deviates](Self::deviations) from the standard.
+/// It derefs to the data, and has the [deviations](Self::deviations) from the standard.
 ///
 /// ```no_run
 /// # async fn example(reading: bank_client::AccountInformation) -> Result<(), bank_client::Error> {
@@ -109,9 +108,9 @@ where
 }
 
 /// A stream of entries. **Entries that could not be read are not among its items**: they are left
-/// out and counted, and [`is_whole`](Self::is_whole) tells at the end whether there are any.
+/// out and counted, and [`is_whole`](Self::is_whole) is then false at the end.
 ///
-/// It tells beside them what of the answers so far [deviates](Self::deviations) from the standard.
+/// It has the [deviations](Self::deviations) from the standard in the responses so far.
 ///
 /// Where adaptors take the stream, they can borrow it: `entries.by_ref().try_collect()`.
 #[must_use = "it sends nothing before it is polled"]

@@ -20,8 +20,8 @@ use crate::limits::Limits;
 use crate::retries::retry_after;
 use crate::transport_error::{explain, fetch_alert};
 
-/// Maximum size of an error response whose `tppMessages` are decoded: unknown fields take memory
-/// while it is decoded. A hundred messages with texts of 500 characters have a quarter of this size.
+/// Maximum size of an error response whose `tppMessages` are decoded: decoding takes memory for
+/// unknown fields too. A hundred messages of 500 characters have a quarter of this size.
 const MAX_ERROR_RESPONSE_BYTES: usize = 256 * 1024;
 
 /// A request to a bank, before it is encoded.
@@ -115,8 +115,8 @@ pub(crate) async fn send_once(
     outgoing: &reqwest::Request,
 ) -> Result<RawResponse, ErrorKind> {
     let mut outcome = exchange(&bank.limits, connections, outgoing).await;
-    // If the bank closed the connection because it refuses our certificate, its alert can be lost: a
-    // further handshake receives it.
+    // If the bank closed the connection because it refuses our certificate, its alert may be lost.
+    // A further handshake receives it.
     if let Err(kind @ ErrorKind::Interrupted { .. }) = &mut outcome
         && let Some(secured) = connections.secured()
         && let alert = fetch_alert(&secured.tls, &bank.base)

@@ -31,8 +31,7 @@ use crate::deviations::Outcome;
 /// Names of strict fields.
 type Strict = &'static [&'static str];
 
-/// The strict fields of an account: its id leads to its balances and transactions, and its links
-/// tell whether there are any.
+/// The strict fields of an account: its id and links, which lead to its balances and transactions.
 const fn account(_: &Value) -> Strict {
     &[
         "resourceId",

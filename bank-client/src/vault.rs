@@ -61,8 +61,8 @@ impl Vault {
         Ok(Self { cipher, names })
     }
 
-    /// A name for what `about` says: always the same, and without the key it tells nothing
-    /// (HMAC-SHA-256, cut).
+    /// Keyed digest of `about` (truncated HMAC-SHA-256). It is always the same, and reveals nothing
+    /// without the key.
     pub(crate) fn name(&self, about: &str) -> [u8; 16] {
         let tag = hmac::sign(&self.names, about.as_bytes());
         let mut name = [0; 16];

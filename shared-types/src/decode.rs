@@ -317,7 +317,7 @@ fn no_utf8() -> Malformed {
 /// Reason for a field that is missing.
 const REQUIRED: &str = "the field is required";
 
-/// The longest path that is told, in characters: the standard's own have less than half of it.
+/// Maximum length of a reported path, in characters: the standard's own have less than half of it.
 const LONGEST_PATH: usize = 200;
 
 /// A fault before a name was read has a `?` for it at the end of its path. Names that the standard

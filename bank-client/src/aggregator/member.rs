@@ -31,7 +31,8 @@ pub struct Member<M = AccountInformation> {
 }
 
 impl<M: AtBank> Member<M> {
-    /// One whose outcomes bear that key. Two consents at one bank are told apart by it.
+    /// A member with a key, which is in each of its outcomes. The key distinguishes two consents at
+    /// one bank.
     pub fn new(key: impl Into<Arc<str>>, handle: M) -> Self {
         Self {
             key: key.into(),

@@ -199,7 +199,7 @@ impl Aggregator {
         })
     }
 
-    /// Goes that way with each member, and tells beside the items what deviates.
+    /// Runs the operation for each member, and adds the deviations to the items.
     fn with_deviations<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
         &self,
         way: impl Fn(

@@ -100,7 +100,7 @@ impl Bank {
 }
 
 impl AccountInformation {
-    /// The customer is present, and that is the address of her device.
+    /// Sets the IP address of the customer's device (`PSU-IP-Address`): the customer is present.
     #[must_use]
     pub fn psu_ip_address(self, psu: IpAddr) -> Self {
         Self {

@@ -38,7 +38,7 @@ pub enum ConnectionStatus {
         /// The consent that is to take the place of the one there was.
         renewal: Option<Renewal>,
     },
-    /// It is being given up; the bank has not been told yet.
+    /// It is being disconnected, and the bank has not ended all its consents yet.
     Leaving,
 }
 

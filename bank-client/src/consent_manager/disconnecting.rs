@@ -12,11 +12,11 @@ impl ConsentManager {
     /// Gives a connection up: its consents at the bank first, then what is kept here, its tokens
     /// included.
     ///
-    /// From the first moment on nothing is read under it. Every consent is tried, the one under
-    /// which was read first; one that the bank does not know any more is given up. Where the bank
-    /// cannot be told of some, the answer is [`ManagerError::NotGivenUp`] and the connection is
-    /// [`Leaving`](super::ConnectionStatus::Leaving): another call goes on with these, and
-    /// [`forget`](Self::forget) does without the bank.
+    /// Nothing is read under it any more. All its consents are deleted at the bank, the one in use
+    /// first. A consent that the bank no longer knows counts as deleted. If some cannot be deleted,
+    /// this fails with [`ManagerError::NotGivenUp`] and the connection is
+    /// [`Leaving`](super::ConnectionStatus::Leaving): another call tries these again, and
+    /// [`forget`](Self::forget) removes the connection without the bank.
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<(), ManagerError> {
         let _guard = self.lock(id).await?;
         let mut had_ended = false;
@@ -124,8 +124,8 @@ impl ConsentManager {
         Ok(())
     }
 
-    /// Forgets a connection, with its tokens, and does not tell the bank: for a bank that is not
-    /// there any more.
+    /// Deletes a connection and its tokens without a request to the bank: for a bank that no longer
+    /// exists.
     pub async fn forget(&self, id: &ConnectionId) -> Result<(), ManagerError> {
         let _guard = self.lock(id).await?;
         self.load(id).await?;

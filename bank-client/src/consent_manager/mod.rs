@@ -42,8 +42,8 @@
 //! # }
 //! ```
 //!
-//! **What is told apart.** [`ConnectionStatus`] says whether a connection waits, serves, is used up
-//! for today, was never approved (refused, lapsed, not asked for), or has ended (expired, revoked
+//! **Status.** [`ConnectionStatus`] is whether a connection is waiting, valid, used up for today,
+//! was never approved (refused, lapsed, not asked for), or has ended (expired, revoked
 //! by the customer, replaced, unknown to the bank).
 //!
 //! **When a bank refuses a read** because of the consent, its status is asked for once before

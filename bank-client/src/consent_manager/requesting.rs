@@ -51,9 +51,9 @@ impl PendingRequest {
 impl ConsentManager {
     /// Connects a customer's bank: requests a consent, and returns how the customer approves it.
     ///
-    /// `customer` is what the program calls her; it is kept, sealed, and told back by
-    /// [`connections`](Self::connections). `psu` is the address of her device, as we saw it
-    /// (`PSU-IP-Address`); of `None` nothing is sent, and a bank that insists on it refuses
+    /// `customer` is the program's name for the customer; it is stored encrypted, and returned by
+    /// [`connections`](Self::connections). `psu` is the address of the customer's device
+    /// (`PSU-IP-Address`); with `None` no address is sent, and a bank that insists on it refuses
     /// ([`Error::lacks_psu_address`]). Where `options` say where she is to come back to, a `state`
     /// is added to that address, for [`handle_redirect`](Self::handle_redirect).
     ///
@@ -94,7 +94,7 @@ impl ConsentManager {
                             .await?;
                         continue;
                     }
-                    // What the bank was not told yet, it is told at the next occasion.
+                    // Consents that the bank has not ended yet are ended at the next occasion.
                     self.remove_tokens(&id).await?;
                     connection.to_terminate = leaving.to_terminate;
                     Some(seen)

@@ -19,7 +19,7 @@
 //! history_days = 90                  # how far back transactions go
 //! calls_a_day = 4                    # reads without the customer
 //! consent_days = 180                 # the longest consent
-//! delta = "entry-reference"          # or "delta-list": how it tells what is new
+//! delta = "entry-reference"          # or "delta-list": how it reports new entries
 //! ```
 //!
 //! In JSON, it is an object with the same names. Fields that are unknown, values that are wrong,
@@ -123,7 +123,7 @@ pub enum NoBank {
 }
 
 impl Directory {
-    /// Reads a directory. Its form is told by the file's extension, `.toml` or `.json`.
+    /// Reads a directory. The file's extension, `.toml` or `.json`, determines its format.
     pub fn read(file: impl AsRef<Path>) -> Result<Self, DirectoryError> {
         let file = file.as_ref();
         let form = match file.extension().and_then(|extension| extension.to_str()) {
@@ -141,7 +141,7 @@ impl Directory {
         };
         let open = std::fs::File::open(file).map_err(unreadable)?;
         let mut bytes = Vec::new();
-        // One byte more than is taken tells that there is more.
+        // Reads one byte more than the limit, to detect a larger file.
         let most = u64::try_from(MOST_BYTES)
             .unwrap_or(u64::MAX)
             .saturating_add(1);

@@ -66,9 +66,9 @@ pub enum Outcome {
     Passed,
     /// It was not, and ends here.
     Failed,
-    /// An earlier step ended it, or it was left out.
+    /// The probe ended at an earlier step, or the step did not apply.
     NotReached,
-    /// The protocol does not tell.
+    /// The outcome cannot be determined from the protocol.
     Unknown,
 }
 

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Names a connection: one customer's at one bank. It follows from both, so that there is one;
-/// without the vault's key it tells nothing of either.
+/// Id of a connection: one customer at one bank. It is derived from both, so that it is unique, and
+/// reveals neither without the vault's key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ConnectionId(Uuid);

@@ -44,7 +44,7 @@ impl Sealed {
         Self { store, vault }
     }
 
-    /// An id for what `about` says: always the same, and without the key it tells nothing.
+    /// Keyed digest of `about`. It is always the same, and reveals nothing without the key.
     pub(crate) fn name(&self, about: &str) -> [u8; 16] {
         self.vault.name(about)
     }

@@ -138,7 +138,7 @@ pub enum CopyError {
 impl LocalCopy {
     /// Opens the file, makes it if it is not there, and brings its tables up to date.
     pub async fn open(path: impl AsRef<Path>, vault: Vault) -> Result<Self, CopyError> {
-        // FULL: what a bank tells once must not be lost with the power either.
+        // FULL: a report that the bank gives only once must survive a power failure.
         Self::open_as(path.as_ref(), vault, SqliteSynchronous::Full).await
     }
 

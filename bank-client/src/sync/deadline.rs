@@ -10,7 +10,7 @@ use crate::error::ErrorKind;
 /// The end of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
-    /// None: so far away that no clock tells it.
+    /// `None` if it is too far in the future for an `Instant`.
     at: Option<Instant>,
     limit: Duration,
 }

@@ -281,8 +281,8 @@ impl Synchroniser {
         self
     }
 
-    /// Days before the last run that are read once more, where the bank cannot tell what is
-    /// new: an entry that is booked later than that under an earlier day is not found. Default: 14.
+    /// Sets how many days before the last run are read again from banks without delta reports. An
+    /// entry that is booked under an earlier day than these is not found. Default: 14.
     pub fn overlap_days(mut self, days: u32) -> Self {
         self.options.overlap_days = days;
         self
@@ -296,8 +296,8 @@ impl Synchroniser {
 
     /// Reads the accounts, their balances, and what is new of their transactions.
     ///
-    /// It fails if there are no accounts to be had, or the copy cannot be written. What fails for
-    /// one account alone is told in its [report](AccountReport::failure), and the others are read.
+    /// Fails if the account list cannot be read or the copy cannot be written. A failure of one
+    /// account is in its [report](AccountReport::failure), and the others are read.
     ///
     /// Of two runs for the same connection the first one goes on, and the other fails at once
     /// ([`SyncError::Busy`]). The lock of a process that has ended, in whichever way, is released.

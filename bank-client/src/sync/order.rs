@@ -1,10 +1,10 @@
 //! Order of entries within a day, derived from the order of the bank's list.
 //!
-//! Most banks list the newest entry first, some the oldest; with some, pages go one way and the
-//! entries of a page the other. The days on a page tell the way of its entries, and the days of two
-//! pages that of the pages. Where all days are equal, the way of the page before holds; on the
-//! first page, that of the account's last walk; otherwise the newest is first, until a later page
-//! tells better.
+//! Most banks list the newest entry first, some the oldest; some order pages one way and the
+//! entries of a page the other. The days on a page show the order of its entries, and the days of
+//! two pages show the order of the pages. If all days are equal, the order of the previous page applies; on
+//! the first page, that of the account's last walk, or else newest first, until a later page shows
+//! the order.
 
 use std::cmp::Ordering;
 
@@ -69,8 +69,8 @@ impl Order {
         }
     }
 
-    /// The places of the pages before the last one, if that was the first to tell, and tells that
-    /// they are the wrong way round.
+    /// The places of the pages before the last one, if that is the first to show the order, and it
+    /// is the reverse of the one that was assumed.
     pub(super) const fn reversal(&self) -> Option<Reversal> {
         self.reversal
     }
@@ -172,7 +172,7 @@ mod tests {
         let oldest = Some(Direction::OldestFirst);
         assert_eq!(sorted(None, &[&[9, 9, 8], &[8, 7]]), [4, 3, 2, 1, 0]);
         assert_eq!(sorted(None, &[&[7, 8], &[8, 9, 9]]), [0, 1, 2, 3, 4]);
-        // One day tells nothing: the newest is first, or as it was the last time.
+        // One day shows no order: newest first applies, or the order of the last walk.
         assert_eq!(sorted(None, &[&[9, 9]]), [1, 0]);
         assert_eq!(sorted(oldest, &[&[9, 9]]), [0, 1]);
         assert_eq!(sorted(oldest, &[&[9, 8, 8]]), [2, 1, 0], "not any more");

@@ -251,7 +251,7 @@ impl MockBank {
     ///
     /// # Panics
     ///
-    /// If the bank does not know the consent, or was not told where she is to come back to
+    /// If the bank does not know the consent, or has no address to redirect the customer to
     /// ([`ApprovalOptions::return_to`](crate::authorisations::ApprovalOptions::return_to)).
     #[must_use]
     pub fn approve(&self, asked: &Approval) -> String {

@@ -3,7 +3,7 @@
 //!
 //! Failed log-ins are counted by it. The header is read from the configured proxies only; from any
 //! other peer it is ignored. A request of a trusted proxy that names no address is refused, because
-//! its browsers could not be told apart.
+//! its browsers could not be distinguished.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -86,8 +86,9 @@ impl Credentials {
         };
         let key = provider().key_provider.load_private_key(key);
         let key = key.map_err(|_| unusable())?;
-        // Where the key does not tell its public half, a handshake would. rustls's own comparison would refuse certificates
-        // with critical extensions that it does not know, such as policies.
+        // A key without a known public half is checked by the handshake only. rustls's own
+        // comparison would refuse certificates with critical extensions that it does not know, such
+        // as policies.
         if let Some(own) = key.public_key() {
             let is_its = |certificate: &CertificateDer<'_>| {
                 public_key(certificate).is_some_and(|public| public == own.as_ref())

@@ -85,7 +85,7 @@ pub(crate) fn is_one_name(one: &[u8], other: &[u8]) -> bool {
     one == other || comparable(one) == comparable(other)
 }
 
-/// Its end is told by a line feed, which folded text does not have; what is no text is in
+/// It ends with a line feed, which folded text does not contain; a value that is not text is in
 /// hexadecimal.
 fn comparable_part(part: &AttributeTypeAndValue<'_>) -> Vec<u8> {
     let value = match text(part.attr_value()) {

@@ -253,7 +253,7 @@ pub(crate) fn when(time: UnixTime) -> String {
 }
 
 impl Refusal {
-    /// The error from which rustls picks the alert that tells the peer (RFC 8446, section 6.2).
+    /// The error from which rustls chooses the alert to the peer (RFC 8446, section 6.2).
     #[must_use]
     pub fn to_tls(&self) -> rustls::Error {
         let error = match self {

@@ -160,8 +160,7 @@ fn since(from: Option<NaiveDate>) -> String {
 /// Grant of the register.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Licence {
-    /// The authorisation number, by which the organisation is told from others whatever its
-    /// certificate names.
+    /// The authorisation number: the organisation's id, whatever name its certificate has.
     pub organisation: OrganisationId,
     /// The legal name.
     pub name: String,

@@ -274,8 +274,8 @@ with_required! {
 }
 
 impl CardTransaction {
-    /// Place and purpose of the purchase: the acceptor's name and the details, as far as the
-    /// bank tells them.
+    /// Place and purpose of the purchase: the acceptor's name and the details, if the
+    /// bank gives them.
     #[must_use]
     pub fn description(&self) -> Option<Cow<'_, str>> {
         let name = self

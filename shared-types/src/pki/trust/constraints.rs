@@ -219,7 +219,7 @@ fn mail_within(mail: &str, base: &str) -> Option<bool> {
         return None;
     }
     host_within(host, base).or_else(|| {
-        // One mailbox: the part before the @ may tell case apart.
+        // One mailbox: the part before the @ may be case-sensitive.
         let (only, at) = base.split_once('@')?;
         (!only.is_empty() && is_host(at)).then(|| local == only && same_host(host, at))
     })
