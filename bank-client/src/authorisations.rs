@@ -238,7 +238,7 @@ pub struct Authorisation {
     pub id: String,
     /// The status.
     pub status: ScaStatus,
-    /// The approach, if the bank says.
+    /// The approach, if the bank gives it.
     pub approach: Option<ScaApproach>,
     /// The methods that the customer can choose among.
     pub methods: Vec<AuthenticationObject>,

@@ -15,8 +15,8 @@ use crate::error::ErrorKind;
 /// and all others still fail at once. If that one is answered, the circuit closes; if not, it opens
 /// for twice as long.
 ///
-/// A failure is what says that the bank is down: no connection, a broken one, no answer in time,
-/// 502, 503 or 504. Any answer, a refusal too, says that it is up.
+/// A failure is a sign that the bank is down: no connection, a broken one, no answer in time,
+/// 502, 503 or 504. Any other response, even a refusal, shows that it is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Breaker {
     /// Failures in a row after which the circuit opens. Default: 5.
@@ -139,7 +139,7 @@ impl Circuit {
                 self.rules.pause
             }
             State::HalfOpen(rest) if leave == Leave::Probe => rest.pause.saturating_mul(2),
-            // A call that began before the circuit opened says nothing new.
+            // A call that began before the circuit opened is ignored.
             State::Open(_) | State::HalfOpen(_) => return None,
         };
         let asked_for = failure.retry_after().unwrap_or_default();

@@ -34,7 +34,7 @@ impl Bank {
             .map(|asked| Response::new(asked.consent, asked.deviations))
     }
 
-    /// The same, and says how the customer is to approve it.
+    /// The same, and returns how the customer can approve it.
     pub async fn ask_for_consent(
         &self,
         consent: &ConsentRequest,

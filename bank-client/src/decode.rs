@@ -406,7 +406,7 @@ fn is_money(steps: &[Step]) -> bool {
     }
 }
 
-/// Nothing, or a text that says nothing.
+/// Nothing, or a placeholder text.
 pub(crate) fn is_blank(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
 }

@@ -17,7 +17,7 @@ use crate::tls::ServerRefusal;
 /// Advice for a certificate of ours that was revoked or has expired.
 const NEW_CERTIFICATE: &str = "have a new certificate issued, and use that";
 
-/// A call that did not succeed. Each names the bank, and says who refused whom and why.
+/// Failure of a call. It names the bank, which side refused which, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// The bank, by the name it was given.
@@ -54,7 +54,7 @@ pub enum ErrorKind {
         /// a day.
         retry_after: Option<Duration>,
     },
-    /// The bank refused the request, and did not say why in the standard's form.
+    /// The bank refused the request without reasons in the standard's form.
     Status {
         /// HTTP status.
         status: u16,
@@ -240,7 +240,7 @@ impl Error {
         self.may_be_about_the_request() && (self.is_about_a_parameter() || !self.is_not_offered())
     }
 
-    /// Whether the bank says that it does not take a parameter, or not along with another.
+    /// Whether the bank rejects a parameter, or its combination with another.
     fn is_about_a_parameter(&self) -> bool {
         self.kind.has_code(&[
             MessageCode::ParameterNotSupported,
@@ -248,7 +248,7 @@ impl Error {
         ])
     }
 
-    /// Whether one of the codes says that no other request for the same would succeed.
+    /// Whether, by one of the codes, no other request for the same resource would succeed.
     pub(crate) fn has_other_reason(&self) -> bool {
         self.is_about_certificate()
             || self.kind.has_code(&[

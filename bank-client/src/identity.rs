@@ -45,7 +45,7 @@ use shared_types::xs2a::card_account::CardAccountDetails;
 pub struct Identity {
     resource_id: Option<String>,
     numbers: AccountReference,
-    /// All else that the bank says of it, as JSON.
+    /// All other properties of the account, as JSON.
     description: String,
 }
 
@@ -444,7 +444,7 @@ mod tests {
         let mut two = before(false, &[plain("1"), plain("2")]);
         two[0].listed = false;
         assert_eq!(match_accounts(&two, &[plain("7")]), [None]);
-        // That the one is found by its id says nothing of the other.
+        // One is matched by its id; the other is not.
         two[1].same_consent = true;
         assert_eq!(
             match_accounts(&two, &[plain("2"), plain("3")]),

@@ -79,8 +79,8 @@
 //!
 //! # All banks of a file
 //!
-//! A [`directory`] says where each bank is and who it is, and finds the one of an IBAN, a BIC or a
-//! name.
+//! A [`directory`] lists the URL and organisation of each bank, and finds the one of an IBAN, a BIC
+//! or a name.
 //!
 //! ```no_run
 //! use bank_client::directory::Directory;

@@ -427,7 +427,7 @@ impl<P: TransactionPage> PageCursor<P> {
                 let (page, deviations) = page.ok_or_else(|| refused.clone())?;
                 Ok((page.report.ok_or(refused)?, deviations))
             }
-            // That there is no file says nothing of the list.
+            // A missing file does not mean that the list is missing.
             Err(error)
                 if matches!(error.kind, ErrorKind::Malformed { .. })
                     || error.kind.status() == Some(404) =>

@@ -11,7 +11,8 @@ use futures::stream::{BoxStream, StreamExt as _};
 use crate::deviations::{DeviationCollector, Deviations};
 
 /// A bank's decoded response. **Elements of its lists (accounts, balances, entries) that could not
-/// be read are not in it**: they are left out and counted, and [`is_whole`](Self::is_whole) is false.
+/// be read are not in it**: they are left out and counted, and [`is_whole`](Self::is_whole) is
+/// false.
 ///
 /// It derefs to the data, and has the [deviations](Self::deviations) from the standard.
 ///

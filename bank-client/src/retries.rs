@@ -7,8 +7,8 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use crate::error::ErrorKind;
 
-/// No bank is waited for longer than this, whatever it says.
-const LONGEST_BELIEVED: Duration = Duration::from_hours(24);
+/// Maximum wait that a bank's `Retry-After` can cause.
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// Rules by which a call is repeated. [`BankBuilder::retries`](crate::BankBuilder::retries)
 /// takes them; a handle that was given none asks once.
@@ -93,12 +93,12 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dur
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
         // More digits than a number holds are a long time, too.
-        value.parse().map_or(LONGEST_BELIEVED, Duration::from_secs)
+        value.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
     } else {
         // What is past has been waited for.
         (http_date(value)? - now).to_std().unwrap_or_default()
     };
-    Some(wait.min(LONGEST_BELIEVED))
+    Some(wait.min(MAX_RETRY_AFTER))
 }
 
 /// A date in one of the three forms that a recipient must understand (RFC 9110, section 5.6.7).

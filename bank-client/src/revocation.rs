@@ -36,7 +36,7 @@ impl Default for Revocation {
 
 impl Revocation {
     /// Until when it is known that nothing of the path was revoked. `stapled` is what the bank
-    /// brought along, and may be empty; what cannot be used of it says nothing.
+    /// brought along, and may be empty; an invalid one is ignored.
     pub(crate) fn check(
         &self,
         path: &Path,
@@ -53,7 +53,7 @@ impl Revocation {
             return self.statuses.check(&path.links, self.unknown_status, now);
         };
         let mut statuses = self.statuses.clone();
-        // An older one than that at hand says nothing new.
+        // An older response than the one at hand is ignored.
         let _ = statuses.answers.add(Arc::new(answer));
         statuses.check(&path.links, self.unknown_status, now)
     }

@@ -47,7 +47,7 @@ pub enum ReplacementRefused {
     /// or is not for clients.
     #[error("cannot be used: {0}")]
     Unusable(#[from] Refusal),
-    /// It does not say whose certificate it is.
+    /// The certificate does not name an organisation.
     #[error("cannot be used: {0}")]
     NoOrganisation(#[from] IdentityError),
     /// It is another organisation's. Consents belong to an organisation: none of ours would be good

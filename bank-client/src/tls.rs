@@ -34,7 +34,7 @@ pub enum ServerRefusal {
         /// The bank that answered.
         found: OrganisationId,
     },
-    /// Its certificate does not say which bank it is.
+    /// Its certificate does not name an organisation.
     #[error(transparent)]
     NoOrganisation(#[from] IdentityError),
 }

@@ -77,7 +77,7 @@ impl Bank {
             .block_on(self.bank.create_consent(consent, psu))
     }
 
-    /// Asks for a consent, and says how the customer is to approve it.
+    /// Requests a consent, and returns how the customer can approve it.
     pub fn ask_for_consent(
         &self,
         consent: &ConsentRequest,
@@ -109,7 +109,7 @@ impl AccountInformation {
         }
     }
 
-    /// Sign of a card account's debits, as the last answer said that did.
+    /// Sign of a card account's debits, by the last response that had it.
     #[must_use]
     pub fn debit_accounting(&self, id: &str) -> Option<bool> {
         self.accounts.debit_accounting(id)

@@ -124,7 +124,7 @@ fn about_last_day(message: &TppMessage) -> bool {
             | MessageCode::ParameterNotSupported
             | MessageCode::ParameterNotConsistent
     );
-    // A bank that says where is believed.
+    // If the bank names a field, only `validUntil` counts.
     let path = message.path.as_deref();
     code && path.is_none_or(|path| path.to_ascii_lowercase().contains("validuntil"))
 }

@@ -68,7 +68,7 @@ impl ConsentManager {
                     tracing::info!(%bank, connection = %id, "consent approved, waiting for the customer's return");
                     return Ok(false);
                 }
-                // The bank may give less time than was asked for. The status alone says that it is
+                // The bank may give less time than was asked for. Only the status shows that it is
                 // approved.
                 let given = match handle.consent(&answer.consent).await {
                     Ok(given) => Some(given.into_inner()),

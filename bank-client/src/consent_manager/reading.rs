@@ -37,7 +37,7 @@ const MAX_READ_ATTEMPTS: usize = 3;
 impl ConsentManager {
     /// Returns a handle to read with. One call is one run over all that is to be read: with no
     /// customer present it is counted, and refused once the consent allows no more on the bank's
-    /// day. [`next_unattended`](Self::next_unattended) says when the next one is due.
+    /// day. [`next_unattended`](Self::next_unattended) returns when the next one is due.
     ///
     /// The bank is not asked. Where a read fails, see [`handle_error`](Self::handle_error), or take
     /// [`read`](Self::read), which does both.

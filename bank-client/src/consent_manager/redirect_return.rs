@@ -76,7 +76,7 @@ impl ConsentManager {
                     // She can come back once more.
                     return Err(error.into());
                 }
-                // Whether that was right, the consent's status says.
+                // The consent's status shows whether that was right.
                 let reasons = error.kind.label();
                 tracing::warn!(%bank, connection = %id, %reasons, "confirmation code rejected by the bank");
             }

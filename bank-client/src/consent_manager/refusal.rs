@@ -12,7 +12,7 @@ pub(super) enum RefusalMeaning {
     ConsentEnded,
     /// The same, but it may as well be about what was read under it.
     Ambiguous,
-    /// It was read without the customer as often as is allowed; the bank may say how long to wait.
+    /// It was read without the customer as often as is allowed; the bank may give the time to wait.
     UsedUp(Option<TimeDelta>),
     /// It does not concern the consent.
     Unrelated,
@@ -33,7 +33,7 @@ pub(super) fn of(error: &Error) -> RefusalMeaning {
     }
 }
 
-/// Whether the bank says that the last day of the consent has passed.
+/// Whether, by the bank's response, the last day of the consent has passed.
 pub(super) fn is_expired(error: &Error) -> bool {
     error.is_consent_gone() && error.kind.has_code(&[MessageCode::ConsentExpired])
 }

@@ -18,7 +18,7 @@ pub(super) struct Usage {
     runs: u32,
     /// The last run.
     last: Option<DateTime<Utc>>,
-    /// The bank has said that there were enough, and until when.
+    /// The bank has refused further reads, until a time.
     refused_until: Option<DateTime<Utc>>,
 }
 
@@ -74,7 +74,7 @@ impl Usage {
         self.runs = self.runs.saturating_sub(1);
     }
 
-    /// The bank has said that there were enough: until its next day, or for as long as it asks for.
+    /// The bank has refused further reads: until its next day, or for the time that it gives.
     pub(super) fn refused(
         &mut self,
         now: DateTime<Utc>,

@@ -44,7 +44,7 @@ pub enum DirectoryError {
         /// The operating system's error.
         error: io::Error,
     },
-    /// The name of the file does not say what form it has.
+    /// The extension of the file is neither `.toml` nor `.json`.
     #[error("{}: a directory is a .toml or a .json file", file.display())]
     UnknownForm {
         /// Which file.

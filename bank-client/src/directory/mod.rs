@@ -1,6 +1,6 @@
 //! Bank directory: the banks that a program knows.
 //!
-//! A directory is a TOML or JSON file, and says of each bank where it is, who it is, and what it
+//! A directory is a TOML or JSON file with the URL and organisation of each bank, and what it
 //! limits:
 //!
 //! ```toml
@@ -11,8 +11,8 @@
 //! bank_codes = ["20020"]             # as they stand in its IBANs; with the branch's, if only some are its
 //! country = "FR"
 //! url = "https://xs2a.bank-b.example"
-//! organisation = "PSDFR-ACPR-20002"  # no other server will do
-//! anchors = ["ca1.pem"]              # who is believed about it; paths are taken from the folder of this file
+//! organisation = "PSDFR-ACPR-20002"  # every other server is refused
+//! anchors = ["ca1.pem"]              # trust anchors for it; paths are taken from the folder of this file
 //! sca_approaches = ["redirect"]      # or "decoupled", "embedded"; optional
 //!
 //! [banks.limits]                     # what is known of them
@@ -23,7 +23,7 @@
 //! ```
 //!
 //! In JSON, it is an object with the same names. Fields that are unknown, values that are wrong,
-//! and ids, names, BICs or bank codes that two banks share are errors that say where: see
+//! and ids, names, BICs or bank codes that two banks share are errors with their position: see
 //! [`DirectoryError`].
 //!
 //! ```

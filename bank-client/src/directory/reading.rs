@@ -100,7 +100,7 @@ fn without_place(error: &serde_json::Error) -> String {
     one_line(text.strip_suffix(&place).unwrap_or(&text))
 }
 
-/// Walks the steps, and fails where they end: the parser says where that was.
+/// Follows the steps, and fails where they end: the parser's error has the position.
 struct Stop<'a>(&'a [Step]);
 
 impl<'de> DeserializeSeed<'de> for Stop<'_> {

@@ -42,7 +42,7 @@ pub struct Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StepName {
-    /// We connect and say hello.
+    /// We connect and send the ClientHello.
     ClientConnects,
     /// The server answers and shows its certificate.
     ServerPresents,

@@ -82,7 +82,7 @@ pub enum Verdict {
         server: String,
         /// HTTP status.
         status: u16,
-        /// Its words or codes; empty, if it said none that we understand.
+        /// Its error sentence or codes; empty if it gave none.
         words: String,
         /// Whether we had shown a certificate.
         shown: bool,
@@ -153,7 +153,7 @@ pub enum Policy {
     Http {
         /// HTTP status.
         status: u16,
-        /// Its reasons; none, if it did not say any in the standard's form.
+        /// Its reasons; empty if it gave none in the standard's form.
         reasons: Vec<Reason>,
     },
 }

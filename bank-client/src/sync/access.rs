@@ -17,7 +17,7 @@ use crate::error::Error;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NotOpened {
-    /// The consent says so: nothing is missing.
+    /// By the consent: nothing is missing.
     ByConsent,
     /// The account has links, none of them leads there, and the bank refused it. The consent does
     /// not say that it is not opened.

@@ -208,7 +208,7 @@ pub struct AccountReport {
     pub entries: u64,
     /// Entries that were not in the copy before.
     pub new: u64,
-    /// Entries of which the bank says something else now.
+    /// Entries whose content the bank has changed.
     pub changed: u64,
     /// Entries that the bank does not give any more.
     pub removed: u64,

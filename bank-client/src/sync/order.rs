@@ -2,9 +2,9 @@
 //!
 //! Most banks list the newest entry first, some the oldest; some order pages one way and the
 //! entries of a page the other. The days on a page show the order of its entries, and the days of
-//! two pages show the order of the pages. If all days are equal, the order of the previous page applies; on
-//! the first page, that of the account's last walk, or else newest first, until a later page shows
-//! the order.
+//! two pages show the order of the pages. If all days are equal, the order of the previous page
+//! applies; on the first page, that of the account's last walk, or else newest first, until a later
+//! page shows the order.
 
 use std::cmp::Ordering;
 

@@ -54,11 +54,11 @@ pub enum CopiedDetails {
 pub struct CopiedBalance {
     /// Time of the first read with this content.
     pub at: DateTime<Utc>,
-    /// Time at which the bank last said so. A balance that is current and was read before the
-    /// account's other balances, or before [`synced`](CopiedAccount::synced), is the last that is
-    /// known: the bank has not given it since.
+    /// Time at which the bank last sent this balance. A balance that is current and was read before
+    /// the account's other balances, or before [`synced`](CopiedAccount::synced), is the last that
+    /// is known: the bank has not given it since.
     pub read: DateTime<Utc>,
-    /// Whether it is what the bank last said.
+    /// Whether it is the bank's latest balance.
     pub current: bool,
     /// The balance.
     pub balance: Balance,
@@ -185,7 +185,7 @@ impl LocalCopy {
         rows.iter().map(|row| self.balance(account, row)).collect()
     }
 
-    /// All that was said of an account's balances, the oldest first. Each stands once for the time
+    /// All readings of an account's balances, oldest first. Each stands once for the time
     /// in which it did not change.
     #[must_use]
     pub fn balance_history(

@@ -1,8 +1,8 @@
 //! Row of the local copy: one booked or pending transaction, with the digests that identify it.
 //!
 //! A row is identified by the digest of its content. The bank's own ids are hints only: banks give
-//! one `entryReference` to all entries of a batch, reuse a `transactionId`, and write "0", blanks or
-//! "NOTPROVIDED" where they have none.
+//! one `entryReference` to all entries of a batch, reuse a `transactionId`, and write "0", blanks
+//! or "NOTPROVIDED" where they have none.
 
 use aws_lc_rs::hmac;
 use chrono::NaiveDate;
@@ -127,13 +127,14 @@ impl Row {
                     text(self.value_date).as_bytes(),
                 ]
                 .map(<[u8]>::to_vec);
-                // This kind is part of stored digests.
+                // Do not rename this kind: it is part of stored digests.
                 digester.digest("looks", &parts.each_ref().map(Vec::as_slice))
             }
         }
     }
 
-    /// Keys that a pending entry shares with the booked entry that replaces it, most reliable first.
+    /// Keys that a pending entry shares with the booked entry that replaces it, most reliable
+    /// first.
     pub(super) fn pending_keys(&self, digester: &Digester) -> Vec<PendingKey> {
         let mut keys = Vec::new();
         let mut push = |kind: &str, text: &Option<String>, is_reliable: bool| {

@@ -191,7 +191,7 @@ pub type Result<T, E = ScaError> = std::result::Result<T, E>;
 /// Error of customer authentication.
 #[derive(Debug, thiserror::Error)]
 pub enum ScaError {
-    /// Customer or password is wrong; the error does not say which.
+    /// Customer or password is wrong; the error does not reveal which.
     #[error("the customer's credentials are wrong")]
     WrongCredentials,
     /// The credentials were right, and were replaced before the authentication counted.

@@ -1,10 +1,11 @@
 //! Time-based one-time codes (RFC 6238: SHA-1, six digits, steps of thirty seconds).
 //!
-//! A code alone does not say what it approves. So each time step belongs to one subject: while a
-//! code is requested for a subject, the codes of these steps are valid for it and nothing else, and
-//! a request for another subject begins with the next step. That holds however the first one ends:
-//! a code that was read off for it and never entered, or entered too late, is useless (Delegated
-//! Regulation (EU) 2018/389, articles 4(3) and 5). A code is used once, and so are all before it.
+//! A code alone does not identify what it approves. So each time step belongs to one subject: while
+//! a code is requested for a subject, the codes of these steps are valid for it and nothing else,
+//! and a request for another subject begins with the next step. That holds however the first one
+//! ends: a code that was read off for it and never entered, or entered too late, is useless
+//! (Delegated Regulation (EU) 2018/389, articles 4(3) and 5). A code is used once, and so are all
+//! before it.
 //!
 //! A request on a device that the bank knows keeps its steps: an attacker who has stolen the
 //! password alone and requests codes all the time does not keep the customer from a code.

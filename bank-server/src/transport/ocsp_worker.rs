@@ -169,7 +169,8 @@ impl<P: Policy> OcspWorker<P> {
                     Ok((certificate, outcome)) => self.handle_outcome(&certificate, outcome),
                     Err(error) => {
                         tracing::error!(%error, "OCSP query task failed");
-                        // The task does not say whose query it was; the open ones are sent again.
+                        // The failed task does not identify its query: all open queries are sent
+                        // again.
                         for subject in self.tracked.values_mut() {
                             subject.is_querying = false;
                             subject.waiting.clear();

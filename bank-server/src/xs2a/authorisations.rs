@@ -188,7 +188,7 @@ pub(super) async fn update(
     psu_ip_address(&request)?;
     let psu = psu_id(&request)?;
     let (service, key) = (&state.authorisations, key(&context, &path));
-    // Whose it is comes before all that could be said about the step.
+    // The owner is checked before the step.
     let authorisation = service.find(key).await?;
     let step = match step {
         UpdatePsuData::Identification => {

@@ -1,7 +1,8 @@
 //! Validation of redirect URIs: addresses to which the bank sends the customer back.
 //!
-//! A bank that sends browsers wherever a request says is a tool for phishing. So an address must
-//! belong to the TPP, as its certificate proves; the address is stored as parsed, not as written.
+//! A bank that redirects browsers to any address in a request is a tool for phishing. So an address
+//! must belong to the TPP, as its certificate proves; the address is stored as parsed, not as
+//! written.
 
 use std::net::IpAddr;
 

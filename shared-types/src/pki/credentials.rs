@@ -34,7 +34,7 @@ pub enum CredentialsError {
          or P-521, and Ed25519 are; make one: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out NEW"
     )]
     UnusableKey,
-    /// The key is too short, and so says the certificate.
+    /// The key is too short, by its certificate.
     #[error(
         "holds a private key that cannot be used: {0}; make another, and have it certified: \
          openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out NEW"

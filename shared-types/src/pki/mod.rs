@@ -9,7 +9,7 @@
 //! | [`credentials`] | a party's own certificate and key |
 //! | [`pem`] | certificates, lists and keys as files have them |
 //! | [`der`] | their encoding |
-//! | [`certificate`], [`alert`], [`digest`] | what logs and errors say of both |
+//! | [`certificate`], [`alert`], [`digest`] | descriptions of both in logs and errors |
 
 pub mod alert;
 pub mod certificate;

@@ -7,7 +7,7 @@
 #[strum(serialize_all = "camelCase")]
 #[strum(parse_err_ty = NotAReason, parse_err_fn = NotAReason::new)]
 pub enum Reason {
-    /// Not said.
+    /// No reason is given.
     Unspecified = 0,
     /// The private key may be compromised.
     KeyCompromise = 1,

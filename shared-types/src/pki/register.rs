@@ -139,7 +139,7 @@ pub enum NotLicensed {
     Withdrawn {
         /// The organisation.
         organisation: OrganisationId,
-        /// The first day without a licence, where it is said.
+        /// The first day without a licence, if the register has it.
         from: Option<NaiveDate>,
     },
     /// It is not licensed yet.

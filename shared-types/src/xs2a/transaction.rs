@@ -369,7 +369,7 @@ fn remittance_text<'a>(
         .or_else(|| joined(references.map(|text| Cow::Borrowed(text.trim())), ", "))
 }
 
-/// The texts that say something, as one.
+/// The texts that are not placeholders, as one.
 pub(crate) fn joined<'a>(
     texts: impl Iterator<Item = Cow<'a, str>>,
     between: &str,

@@ -19,7 +19,7 @@ pub(super) struct Coverage {
 }
 
 impl Window<'_> {
-    /// Whether the bank sent no list of booked entries, although the copy has some of these days.
+    /// Whether the bank sent no list of booked entries, although the copy has some of that period.
     pub(in crate::sync) async fn contradicts_copy(&self) -> Result<bool, CopyError> {
         let ListScope::Period { from } = self.scope else {
             return Ok(false);

@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// The version that this program reads and writes.
 pub const VERSION: u32 = 1;
 
-/// One line of a world file: an object with one field, whose name says what the line is.
+/// One line of a world file: an object with one field, whose name is the kind of the line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Record {
@@ -146,7 +146,7 @@ fn lost(given: &Value, kept: &Value) -> Option<String> {
     match (given, kept) {
         (Value::Object(given), Value::Object(kept)) => {
             given.iter().find_map(|(name, value)| match kept.get(name) {
-                // An explicit null says the same as no field.
+                // An explicit null is the same as no field.
                 None if value.is_null() => None,
                 None => Some(name.clone()),
                 Some(kept) => lost(value, kept).map(|rest| below(name, &rest)),

@@ -92,7 +92,7 @@ pub enum ListError {
     /// It is of a kind that we do not use.
     #[error("is {0}, which is not supported: ask the CA for a complete list of its certificates")]
     Unsupported(&'static str),
-    /// It says something critical that we do not understand (RFC 5280, sections 5.2 and 5.3).
+    /// It has an unknown critical extension (RFC 5280, sections 5.2 and 5.3).
     #[error(
         "has a critical extension that is not understood, {extension}{}: such a list must not be \
          used; ask the CA for one without it",
@@ -289,7 +289,7 @@ impl List {
         self.der == other.der
     }
 
-    /// Whether it was made before the other: the number says so, or the time where numbers are
+    /// Whether it was issued before the other: by its number, or by its time where numbers are
     /// equal.
     pub(super) fn is_older_than(&self, other: &Self) -> bool {
         let order = |list: &Self| (list.number.len(), list.number.clone(), list.this_update);
@@ -369,7 +369,7 @@ fn beginning(octets: &[u8]) -> u64 {
     u64::from_be_bytes(first)
 }
 
-/// Whether an entry says nothing beside when and why its certificate was revoked.
+/// Whether an entry has nothing but the time and reason of the revocation.
 fn check_entry(content: &[u8], serial: &[u8]) -> Result<(), ListError> {
     // Of one that is too long, the beginning.
     let serial = || hex(serial.get(..20).unwrap_or(serial));

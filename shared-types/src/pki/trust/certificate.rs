@@ -276,7 +276,7 @@ fn is_exact_key(content: &[u8]) -> Option<bool> {
 
 /// `SEQUENCE OF SET OF SEQUENCE { type OID, value ANY }`
 fn is_exact_name(content: &[u8]) -> Option<bool> {
-    /// The bits of a tag that say of which class it is; none of them, in a type of ASN.1 itself.
+    /// The class bits of a tag; all are zero for ASN.1's own types.
     const CLASS: u8 = 0xc0;
 
     let mut is_exact = true;
@@ -326,7 +326,7 @@ fn is_standard(id: &Oid<'_>) -> bool {
 /// Whether paths are validated by the extension, so that it may be critical (RFC 5280, section
 /// 4.2).
 fn is_processed(extension: &ParsedExtension<'_>) -> bool {
-    /// The qualifiers that RFC 5280, section 4.2.1.4, defines: what they say is for people.
+    /// The qualifiers that RFC 5280, section 4.2.1.4, defines: their content is for people.
     const QUALIFIERS: [Oid<'static>; 2] = [oid!(1.3.6.1.5.5.7.2.1), oid!(1.3.6.1.5.5.7.2.2)];
 
     match extension {

@@ -140,7 +140,7 @@ impl<'c> Search<'c> {
                     .clone()
                     .any(|known| known.of.is(of) && known.by.key() == by.key());
                 let first = !known.clone().any(|known| known.of.is(of));
-                // Another key of the same name has issued it, as it says itself.
+                // Another key of the same name has issued it, by its own authority key identifier.
                 let excluded = of.names_key_of(by) == Some(false);
                 if excluded || !(again || of.signed.verify(by.key()).is_ok()) {
                     refused.get_or_insert_with(|| Refusal::BadSignature { issuer: by.title() });
@@ -230,7 +230,7 @@ fn path_of(anchor: &Certificate<'_>, path: &[&Certificate<'_>], window: Window) 
     }
 }
 
-/// Follows the names upwards, to say where the chain ends. The party's own certificate is the
+/// Follows the names upwards, to determine where the chain ends. The party's own certificate is the
 /// first.
 fn explain_unknown_issuer(upwards: &[&Certificate<'_>]) -> Refusal {
     let Some((leaf, above)) = upwards.split_first() else {
