@@ -108,9 +108,9 @@ impl AccountInformation {
         filter.apply(self.bank().url(&["v1", kind, id, "transactions"]))
     }
 
-    /// The payment accounts (`GET /v1/accounts`), with balances where the consent opens them. A
-    /// bank that refuses something with balances, perhaps because of the balances, is asked for it
-    /// without. Here and in the other lists, 204 is an empty one.
+    /// The payment accounts (`GET /v1/accounts`), with balances where the consent opens them. If
+    /// the bank refuses a request with balances, perhaps because of them, it is repeated without.
+    /// Here and in the other lists, 204 is an empty list.
     pub async fn accounts(
         &self,
         with_balance: bool,
@@ -150,10 +150,9 @@ impl AccountInformation {
         self.list(url, self.facts.currency(id)).await
     }
 
-    /// All transactions of a payment account, page by page as they are asked for: pending ones
-    /// first, then booked ones, in the bank's order. There are none where the bank answers 204, or,
-    /// of an account of the last list that was read here, 404 `RESOURCE_UNKNOWN` (not to a delta
-    /// report).
+    /// All transactions of a payment account, in the bank's order; on each page, pending ones come
+    /// before booked ones. Pages are read as the stream is polled. It is empty if the bank responds with 204 or, except
+    /// to a delta report, with 404 `RESOURCE_UNKNOWN` for an account of the last list read here.
     pub fn transactions(
         &self,
         id: &str,

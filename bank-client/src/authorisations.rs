@@ -170,7 +170,7 @@ pub enum NextStep {
     Code,
     /// Pass on the code that the customer's browser has brought back: [`Bank::confirm`].
     Confirm,
-    /// The customer approves in the bank's app: ask for the status from time to time.
+    /// The customer approves in the bank's app: poll the status.
     Wait,
     /// Nothing; it is over.
     Nothing,
@@ -204,7 +204,7 @@ impl NextStep {
     }
 }
 
-/// A consent that was asked for, and how it is going to be approved.
+/// A requested consent, and how it will be approved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsentAsked {
     /// The bank's answer.

@@ -85,7 +85,7 @@ pub struct Deviations {
     recorded: Vec<Deviation>,
     total: usize,
     left_out: usize,
-    /// Those of them that are balances beside or within the elements that were asked for.
+    /// Those of them that are balances beside or within the requested elements.
     nested: usize,
 }
 
@@ -118,13 +118,12 @@ impl Deviations {
         self.recorded.iter()
     }
 
-    /// Elements of the lists that were asked for that are not in the answer: without balances
-    /// beside or within them.
+    /// Elements of the requested lists that were left out, without balances beside or within them.
     pub(crate) const fn listed_left_out(&self) -> usize {
         self.left_out - self.nested
     }
 
-    /// An element that was left out is a balance beside or within the elements that were asked for.
+    /// Counts a left out balance beside or within the requested elements.
     pub(crate) const fn note_nested(&mut self) {
         self.nested += 1;
     }

@@ -77,23 +77,22 @@ pub enum ErrorKind {
         /// The word, cut to 70 characters.
         word: String,
     },
-    /// The answer does not have the list that was asked for: it says nothing of what there is, and
-    /// not that there is nothing.
+    /// The response lacks the requested list. This does not mean that the list is empty.
     NotListed {
         /// The fault.
         reason: &'static str,
     },
-    /// The answer is larger than we take.
+    /// The response exceeds the size limit.
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The answer has more entries than we take.
+    /// The response exceeds the limit of entries.
     TooMany {
         /// The limit, in elements of its lists, all lists together.
         limit: usize,
     },
-    /// The answer is compressed, or encoded in another way that we did not ask for.
+    /// The response is compressed or encoded, which we did not request.
     Encoded {
         /// Its `Content-Encoding`.
         encoding: String,
@@ -197,9 +196,9 @@ impl Error {
         )
     }
 
-    /// Whether the bank has heard what it was asked, and said no: that is its word, whatever became
-    /// of the same request before. To wait (`429`, `408`, and `ACCESS_EXCEEDED`) is no such word,
-    /// and neither is what it says of our certificate: that comes first.
+    /// Whether the bank has processed the request and refused it, whatever happened to earlier
+    /// attempts. Not so with `429`, `408` and `ACCESS_EXCEEDED`, which mean to wait, nor if the
+    /// certificate is refused: that is checked before the request.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self.kind.status(), Some(400..=407 | 409..=499))
@@ -207,15 +206,15 @@ impl Error {
             && !self.is_about_certificate()
     }
 
-    /// Whether the bank was asked without the customer more often than the consent allows
+    /// Whether reads without the customer were more frequent than the consent allows
     /// (`ACCESS_EXCEEDED`): by the code, whatever the 4xx status. The standard has it with `429`.
     #[must_use]
     pub fn is_access_exceeded(&self) -> bool {
         self.kind.is_access_exceeded()
     }
 
-    /// Whether the bank does not know what was asked for (`404 RESOURCE_UNKNOWN`). Of a list of an
-    /// account that it has just listed, that means that there is none.
+    /// Whether the bank does not know the resource (`404 RESOURCE_UNKNOWN`). For a list of an
+    /// account that it has just listed, that means an empty list.
     pub(crate) fn is_resource_unknown(&self) -> bool {
         self.kind.status() == Some(404) && self.kind.has_code(&[MessageCode::ResourceUnknown])
     }

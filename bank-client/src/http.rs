@@ -171,9 +171,9 @@ impl HttpRequest {
 
     /// Sets a body of any content type.
     pub fn body(self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        let mut request = self.header("Content-Type", content_type);
-        request.request.body = Some(body.into());
-        request
+        let mut builder = self.header("Content-Type", content_type);
+        builder.request.body = Some(body.into());
+        builder
     }
 
     /// Returns responses with an error status too. By default they are an error

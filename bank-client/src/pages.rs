@@ -128,7 +128,7 @@ pub enum Entry<T> {
 pub(crate) trait TransactionPage: ValidateResponse + Send + 'static {
     type Item: Send + 'static;
 
-    /// Fault of a page that has no list of what was asked for.
+    /// Fault of a page that lacks the requested list.
     const UNLISTED: &'static str = "it has no booked transactions, not even an empty list";
 
     /// The lists of the page.
@@ -258,10 +258,10 @@ impl<T> Default for EntryPage<T> {
 }
 
 impl<T> EntryPage<T> {
-    /// The page that has what was asked for.
+    /// Makes a page from a response, if that has the requested list.
     ///
-    /// The standard wants `booked` wherever booked ones were asked for. A later page without it has
-    /// pending ones. Pending ones alone were asked for: many banks leave an empty list out.
+    /// If booked entries were requested, the standard requires `booked`; a later page may have
+    /// pending ones instead. If only pending ones were requested, many banks omit an empty list.
     fn of(
         lists: EntryLists<T>,
         deviations: Deviations,
@@ -352,7 +352,7 @@ impl<P: TransactionPage> PageCursor<P> {
         }
     }
 
-    /// The pages of the list. One is read when it is asked for.
+    /// The pages of the list. Each is read when the stream is polled for it.
     pub(crate) fn pages(self) -> BoxStream<'static, Result<EntryPage<P::Item>, Error>> {
         try_unfold(self, |mut cursor| async move {
             let Some(url) = cursor.next.take() else {

@@ -11,7 +11,7 @@ use crate::error::ErrorKind;
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// Rules by which a call is repeated. [`BankBuilder::retries`](crate::BankBuilder::retries)
-/// takes them; a handle that was given none asks once.
+/// takes them; without them, each call is sent once.
 ///
 /// Repeated is only what failed on the way or was answered "not now": no connection, a broken one,
 /// an attempt that took too long, 502, 503 and 504, and 429 or `ACCESS_EXCEEDED` if it says when to
@@ -21,7 +21,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 /// Header").
 ///
 /// Between attempts passes a random time that may be twice as long after each ("full jitter":
-/// clients that failed at the same moment do not come back at the same moment). Where the bank said
+/// clients that failed at the same moment do not come back at the same moment). If the bank sent
 /// `Retry-After`, that time passes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retries {
@@ -29,7 +29,7 @@ pub struct Retries {
     pub attempts: u32,
     /// The longest pause after the first attempt. Default: 250 ms.
     pub first_pause: Duration,
-    /// No pause is longer, but for one that the bank asks for. Default: 5 s.
+    /// Maximum pause, except for a longer `Retry-After` of the bank. Default: 5 s.
     pub longest_pause: Duration,
     /// For all attempts of a call and the pauses between them.
     /// [`Limits::call`](crate::Limits::call) is the limit of one attempt. Default: 60 s.

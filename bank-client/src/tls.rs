@@ -118,7 +118,7 @@ impl ServerVerifier {
         Ok(config)
     }
 
-    /// Whom we refused last, if it was not asked for yet.
+    /// Takes the server that was refused last, if any.
     pub(crate) fn take_refused(&self) -> Option<RefusedServer> {
         self.last().refused.take()
     }

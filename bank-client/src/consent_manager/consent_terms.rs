@@ -147,7 +147,7 @@ impl LearntBankLimits {
         fresh.map(|(days, _)| days)
     }
 
-    /// It gave so many days when it was asked for more. Says whether that is new.
+    /// Records that the bank gave `days` when more were requested. Returns whether that is new.
     pub(super) fn learn(&mut self, days: u32, now: DateTime<Utc>) -> bool {
         if days == 0 || self.max_validity_days(now) == Some(days) {
             return false;

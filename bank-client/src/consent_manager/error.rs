@@ -24,8 +24,8 @@ pub enum ManagerError {
     /// The bank did not do its part. What it has answered until then is kept.
     #[error(transparent)]
     Bank(#[from] Error),
-    /// The bank was asked for a consent, and it is not known whether it has heard. Following or
-    /// renewing that connection asks again, with one effect.
+    /// A consent request failed, and may have reached the bank. Following or renewing that
+    /// connection repeats the request, which takes effect once.
     #[error("it is not known whether the bank has heard: {error}")]
     Unanswered {
         /// Which connection.

@@ -45,15 +45,15 @@ pub enum EndReason {
 pub(super) enum Next {
     /// None.
     None,
-    /// It is about to be asked for; perhaps it was, and we do not know.
+    /// Its request is about to be sent, or was sent without a known outcome.
     Intended,
     /// The bank has it, and the customer is to approve it.
     Waiting,
-    /// Nothing came of it.
+    /// It was not approved.
     Failed(ApprovalFailure),
 }
 
-/// Reason for which a consent that was asked for was never approved.
+/// Reason for which a requested consent was never approved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ApprovalFailure {
@@ -61,35 +61,35 @@ pub enum ApprovalFailure {
     Refused,
     /// It was not approved in time.
     Lapsed,
-    /// The bank did not take the request.
+    /// The bank rejected the request.
     NotAsked,
 }
 
 /// Event that changes the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
-    /// We are about to ask for a consent.
+    /// A consent request is about to be sent.
     Intended,
-    /// The bank has answered, and the consent waits for the customer.
+    /// The bank has accepted the request, and the consent awaits approval.
     Asked,
-    /// The bank has answered that it takes no such request.
+    /// The bank has rejected the request.
     NotAsked,
-    /// The one that was asked for is approved.
+    /// The requested consent is approved.
     Approved,
-    /// It is refused.
+    /// The requested consent is refused.
     Refused,
     /// It was not approved in time.
     Lapsed,
-    /// The one under which is read has ended.
+    /// The consent in use has ended.
     Ended(EndReason),
-    /// The bank knows it again: that it did not was a mistake of its own.
+    /// The consent in use is valid after all: the bank did not know it by mistake.
     Restored,
     /// The connection is given up.
     Disconnected,
 }
 
 impl Lifecycle {
-    /// Before the first consent is asked for.
+    /// State before the first consent request.
     pub(super) const fn new() -> Self {
         Self {
             current: Current::None,

@@ -43,11 +43,11 @@
 //! ```
 //!
 //! **Status.** [`ConnectionStatus`] is whether a connection is waiting, valid, used up for today,
-//! was never approved (refused, lapsed, not asked for), or has ended (expired, revoked
-//! by the customer, replaced, unknown to the bank).
+//! was never approved (refused, lapsed, request rejected), or has ended (expired, revoked by the
+//! customer, replaced, unknown to the bank).
 //!
-//! **When a bank refuses a read** because of the consent, its status is asked for once before
-//! anything is believed: a bank can be wrong for a moment. See [`ConsentManager::handle_error`].
+//! **When a bank refuses a read** because of the consent, its status is requested once before the
+//! connection changes: a bank can be wrong for a moment. See [`ConsentManager::handle_error`].
 //!
 //! **One connection for each customer and bank**, also where two programs connect her at the same
 //! moment: its id follows from both. A customer with two log-ins at one bank has two names here.
@@ -135,7 +135,7 @@ pub enum Attendance {
     Unattended,
 }
 
-/// A consent that was asked for, and how the customer approves it.
+/// A requested consent, and how the customer approves it.
 #[derive(Clone)]
 pub struct Approval {
     /// The connection that it is for.
@@ -174,7 +174,7 @@ pub struct ConnectionSummary {
     pub bank: BankId,
     /// The program's name for the customer.
     pub customer: String,
-    /// Time at which it was first asked for.
+    /// Time of the first consent request.
     pub begun: DateTime<Utc>,
     /// The status.
     pub status: ConnectionStatus,

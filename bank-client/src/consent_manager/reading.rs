@@ -133,10 +133,9 @@ impl ConsentManager {
 
     /// Updates the connection after a failed read, and returns what follows.
     ///
-    /// If the bank says that the consent has ended, or what may mean that, its status is asked for
-    /// once: a bank can be wrong for a moment. If it is valid, the connection goes on serving. If a
-    /// new one was approved, it takes the place of the other. What the bank says of our certificate
-    /// ends no consent.
+    /// If the error may mean that the consent has ended, its status is requested once: a bank can
+    /// be wrong for a moment. If it is valid, the connection stays in use. If a new consent was
+    /// approved, it replaces the old one. An error about our certificate ends no consent.
     pub async fn handle_error(
         &self,
         id: &ConnectionId,

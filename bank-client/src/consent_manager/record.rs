@@ -89,9 +89,8 @@ pub(super) fn with_state(address: &str, state: &str) -> String {
 }
 
 impl ActiveConsent {
-    /// The consent as the bank gives it, and no more than was asked for: neither more days nor more
-    /// reads a day. Where the bank does not say, or not so that it can be read, it is taken as it
-    /// was asked for.
+    /// The consent that the bank gave, limited to the days and reads a day that were requested.
+    /// Missing or unreadable values are taken from the request.
     pub(super) fn of(
         consent: &str,
         given: Option<&ConsentInformation>,
@@ -110,7 +109,7 @@ impl ActiveConsent {
         }
     }
 
-    /// Fields in which a bank's answer exceeds what was asked for.
+    /// Fields in which the given consent exceeds the requested one.
     pub(super) fn excess(given: &ConsentInformation, asked: &ConsentRequest) -> Vec<&'static str> {
         let days = given.valid_until > Some(asked.valid_until);
         let reads = given.frequency_per_day > Some(asked.frequency_per_day);
@@ -192,8 +191,7 @@ impl Connection {
         after.is_some()
     }
 
-    /// The one that was asked for is approved, and takes the place of the other. Says whether it
-    /// does.
+    /// Replaces the consent in use by the requested one, which is approved. Returns whether it did.
     pub(super) fn switch(&mut self, active: ActiveConsent) -> bool {
         if !self.apply(Event::Approved) {
             return false;
@@ -207,7 +205,7 @@ impl Connection {
         true
     }
 
-    /// Nothing came of the one that was asked for. Says whether that is new.
+    /// Records that the requested consent was not approved. Returns whether that is new.
     pub(super) fn fail(&mut self, event: Event) -> bool {
         if !self.apply(event) {
             return false;

@@ -149,9 +149,9 @@ impl ConsentManager {
         self.renew_locked(id, None, psu, options).await
     }
 
-    /// The same, and asks for something else than before: other accounts, more or fewer days. Once
-    /// the customer has approved, the connection is renewed by that wish. One that was asked for by
-    /// another wish and still waits is given up.
+    /// The same, with other terms than before: other accounts, more or fewer days. Once the
+    /// customer has approved them, later renewals request the same terms. A pending request with
+    /// other terms is withdrawn.
     pub async fn renew_as(
         &self,
         id: &ConnectionId,

@@ -15,7 +15,7 @@ pub(super) struct Folded {
     joined: String,
 }
 
-/// Distance of a name from what was asked for: the less, the better.
+/// Distance of a name from a searched one: the less, the better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Distance {
     /// Characters put in, left out, changed or swapped.
@@ -59,9 +59,9 @@ impl Folded {
         (!self.words.is_empty()).then(|| self.words.join(" "))
     }
 
-    /// Distance of this name from what was asked for; `None` if it is another one. Each word that
-    /// was asked for has to be there, whole or begun; or it is one word, and the name without its
-    /// blanks. Short words are taken as they are, longer ones with an edit or two.
+    /// Distance of this name from the searched one; `None` if they do not match. Each searched word
+    /// must be a word of this name or the beginning of one; or the search is this name without its
+    /// blanks. Short words must match exactly, longer ones up to an edit or two.
     pub(super) fn distance(&self, asked: &Self) -> Option<Distance> {
         if asked.words.is_empty() {
             return None;

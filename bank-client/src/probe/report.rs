@@ -42,19 +42,19 @@ pub struct Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StepName {
-    /// We connect and send the ClientHello.
+    /// We connect and send the `ClientHello`.
     ClientConnects,
-    /// The server answers and shows its certificate.
+    /// The server responds with its certificate.
     ServerPresents,
-    /// We judge it.
+    /// We verify it.
     ClientVerifies,
-    /// We show ours, if we are asked for it.
+    /// We send ours, if the server requests it.
     ClientPresents,
-    /// The server judges ours.
+    /// The server verifies ours.
     ServerVerifies,
     /// The server serves us.
     AccessGranted,
-    /// One request and its answer, encrypted.
+    /// One request and its response, encrypted.
     EncryptedExchange,
 }
 

@@ -41,7 +41,7 @@ pub enum Verdict {
         /// Host, port and organisation.
         server: String,
     },
-    /// The handshake was done without a word about our certificate.
+    /// The handshake completed without a certificate request.
     PlainTls {
         /// Host, port and organisation.
         server: String,
@@ -56,7 +56,7 @@ pub enum Verdict {
         #[serde(serialize_with = "as_text")]
         reason: ServerRefusal,
     },
-    /// We broke off: what the server sent is not what the protocol asks for.
+    /// We aborted the handshake: the server violated the protocol.
     WeBrokeOff {
         /// Host, port and organisation.
         server: String,
@@ -75,8 +75,7 @@ pub enum Verdict {
         /// Advice for the operator.
         advice: String,
     },
-    /// The server let the handshake pass, and refused our certificate, or that there was none, over
-    /// HTTP.
+    /// The server completed the handshake, and refused our certificate, or its absence, over HTTP.
     TheyRefusedOverHttp {
         /// Host, port and organisation.
         server: String,
@@ -87,14 +86,14 @@ pub enum Verdict {
         /// Whether we had shown a certificate.
         shown: bool,
     },
-    /// The server accepted our certificate, and then did not want us.
+    /// The server accepted our certificate, and then refused us.
     RefusedByPolicy {
         /// Host, port and organisation.
         server: String,
         /// Form of the refusal.
         by: Policy,
     },
-    /// The server asked for a certificate, got none, and went on all the same.
+    /// The server requested a certificate, received none, and continued.
     NotInsisted {
         /// Host, port and organisation.
         server: String,
@@ -110,7 +109,7 @@ pub enum Verdict {
         /// The operating system's error, if the connection was not closed in an orderly way.
         cause: Option<String>,
     },
-    /// A limit in time was reached.
+    /// The timeout of a stage expired.
     TimedOut {
         /// Host, port and organisation.
         server: String,
@@ -120,19 +119,19 @@ pub enum Verdict {
         #[serde(rename = "limitSeconds", serialize_with = "as_seconds")]
         limit: Duration,
     },
-    /// The handshake was done, and what came next is no HTTP/1.1.
+    /// The handshake completed, and the data after it is not HTTP/1.1.
     NotHttp {
         /// Host, port and organisation.
         server: String,
     },
-    /// The handshake was done, and the head of the answer was larger than we take.
+    /// The handshake completed, and the head of the response exceeded the limit.
     TooLarge {
         /// Host, port and organisation.
         server: String,
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The handshake was done, and the server failed at the request.
+    /// The handshake completed, and the server failed at the request.
     ServerFailed {
         /// Host, port and organisation.
         server: String,

@@ -96,8 +96,8 @@ impl<'a> Access<'a> {
         outcome.unwrap_or_else(|late| Err(self.under.bank().error(late)))
     }
 
-    /// Whether it need not be asked for: the account's links leave it out, and the consent says
-    /// that it does not open it.
+    /// Whether it need not be requested: the account has no link to it, and the consent does not
+    /// open it.
     pub(super) async fn is_closed(
         &self,
         part: Part,

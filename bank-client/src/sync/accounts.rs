@@ -73,7 +73,7 @@ pub(super) struct ListedAccount {
     identity: Identity,
     /// As far as they were read.
     balances: Option<Vec<Balance>>,
-    /// The reason for which they were not, once they were asked for.
+    /// Reason for which they were not read, after they were requested.
     pub(super) balances_unread: Option<Unread>,
     links: Option<Links>,
 }

@@ -199,7 +199,7 @@ pub struct AccountReport {
     pub account: AccountKey,
     /// A card account.
     pub card: bool,
-    /// The way in which its transactions were asked for in the end. `None`: they are
+    /// The kind of request that returned its transactions. `None`: they are
     /// [not opened](Self::transactions_not_opened).
     pub way: Option<Way>,
     /// Pages that were read.
@@ -212,17 +212,17 @@ pub struct AccountReport {
     pub changed: u64,
     /// Entries that the bank does not give any more.
     pub removed: u64,
-    /// Booked entries that were recognised as pending ones of before.
+    /// Booked entries that were matched with earlier pending ones.
     pub matched: u64,
-    /// Entries that could not be read, in the last list that was asked for. Nothing was removed
-    /// then.
+    /// Entries of the last requested list that could not be read. If there are any, nothing is
+    /// removed.
     pub left_out: u64,
-    /// The bank said that there are no transactions, and not by an empty list: with 204, or of an
-    /// account that it had just listed with 404 `RESOURCE_UNKNOWN`. Nothing is removed for that.
+    /// The bank reported that there are no transactions with 204 instead of an empty list, or with
+    /// 404 `RESOURCE_UNKNOWN` for an account that it had just listed. Nothing is removed then.
     pub unlisted: bool,
     /// Error for which it is not known whether some pending entries are still there.
     pub pending_unknown: Option<Error>,
-    /// Reason for which its transactions were not asked for, or given.
+    /// Reason for which its transactions were not requested, or not given.
     pub transactions_not_opened: Option<NotOpened>,
     /// Reason for which its balances are not given. Those in the copy, if any, are of before:
     /// [`CopiedBalance::read`].
@@ -275,7 +275,7 @@ impl Synchroniser {
         self
     }
 
-    /// Days back that the first run reads. Default: 730 days. A bank that refuses is asked for 90.
+    /// Sets how many days back the first run reads. Default: 730. If the bank refuses, 90 are read.
     pub fn history_days(mut self, days: u32) -> Self {
         self.options.history_days = days;
         self

@@ -13,7 +13,7 @@ const GUARANTEED_DAYS: u64 = 90;
 /// Days after which a bank that refused delta reports is tried again.
 const DELTA_RETRY_DAYS: u64 = 30;
 
-/// The way in which the transactions of an account are asked for.
+/// Kind of request for the transactions of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Way {
@@ -43,7 +43,7 @@ pub(super) struct AccountSyncState {
     pub(super) complete: Option<NaiveDate>,
     /// After which entry a delta report can start.
     pub(super) reference: Option<String>,
-    /// A report was asked for that the bank gives once, and did not come to its end.
+    /// Whether a report that the bank gives only once was requested, and not read to its end.
     pub(super) in_flight: bool,
     /// The day on which the bank refused a delta report.
     pub(super) refused: Option<NaiveDate>,
@@ -151,15 +151,15 @@ impl SyncOptions {
     }
 }
 
-/// Whether a refusal may be about the period or the kind of list that was asked for: another one is
-/// tried then. `CONSENT_INVALID` is among these: the same consent has just opened the list of
-/// accounts. So is an entry that the bank does not know any more.
+/// Whether a refusal may be about the requested period or kind of list: another one is tried then.
+/// `CONSENT_INVALID` is among these, for the same consent has just opened the list of accounts. So
+/// is an entry that the bank no longer knows.
 pub(super) fn may_concern_request(error: &Error) -> bool {
     error.may_be_about_the_request() || reports_no_transactions(error) && !error.has_other_reason()
 }
 
-/// Whether the bank says, in the place of a list, that there is none: of an account that it has
-/// just listed, that there are no transactions in the period.
+/// Whether the error means, for an account that the bank has just listed, that there are no
+/// transactions in the period.
 pub(super) fn reports_no_transactions(error: &Error) -> bool {
     error.is_resource_unknown()
 }

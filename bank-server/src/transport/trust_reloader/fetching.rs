@@ -31,7 +31,7 @@ pub(super) async fn fetch_periodically(
     source: Source,
     refresh: Duration,
     mut reload: watch::Receiver<()>,
-    fetched_crls: mpsc::Sender<FetchedCrl>,
+    results: mpsc::Sender<FetchedCrl>,
     first_fetch: mpsc::Sender<Infallible>,
 ) {
     const MIN_DELAY: Duration = Duration::from_secs(1);
@@ -57,12 +57,12 @@ pub(super) async fn fetch_periodically(
             _ => None,
         };
         let (validity, validity_receiver) = oneshot::channel();
-        let fetched = FetchedCrl {
+        let fetched_crl = FetchedCrl {
             source: source.clone(),
             content,
             validity,
         };
-        if fetched_crls.send(fetched).await.is_err() {
+        if results.send(fetched_crl).await.is_err() {
             return;
         }
         let Ok(valid_for) = validity_receiver.await else {
