@@ -151,8 +151,9 @@ impl AccountInformation {
     }
 
     /// All transactions of a payment account, in the bank's order; on each page, pending ones come
-    /// before booked ones. Pages are read as the stream is polled. It is empty if the bank responds with 204 or, except
-    /// to a delta report, with 404 `RESOURCE_UNKNOWN` for an account of the last list read here.
+    /// before booked ones. Pages are read as the stream is polled. It is empty if the bank responds
+    /// with 204 or, except to a delta report, with 404 `RESOURCE_UNKNOWN` for an account of the
+    /// last list read here.
     pub fn transactions(
         &self,
         id: &str,

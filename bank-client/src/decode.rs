@@ -264,7 +264,7 @@ fn repair(
     let weight = values(value);
     // Where there is something of ours now.
     let mut ours = Vec::new();
-    // What was removed last, and the fault for which it was.
+    // The last removed value, and its fault.
     let mut removed: Option<(Vec<Step>, Fault)> = None;
     while let Err(fault) = decode(value, Manner::Tolerant) {
         if repairs.len() >= MAX_IN_ONE_ELEMENT {
@@ -294,7 +294,7 @@ fn repair(
             }
             continue;
         }
-        // What it was taken from cannot be without it, and goes too.
+        // The parent requires the value, and is removed too.
         if let Some(cause) = cause {
             let from = parent(&fault.steps);
             let steps = remove(value, from, strict).ok_or_else(|| cause.clone())?;
@@ -469,7 +469,7 @@ fn put_into_form(
         let is_list = form.is_array();
         *at_mut(value, steps)? = form;
         let still = decode(value, Manner::Tolerant).err();
-        // What is odd within the only element of a list comes next.
+        // A fault within the only element of a list comes next.
         let is_within = |again: &Fault| is_list && again.steps.len() > steps.len() + 1;
         if still.is_none_or(|again| !again.steps.starts_with(steps) || is_within(&again)) {
             return Some(steps.clone());

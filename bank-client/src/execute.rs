@@ -223,7 +223,7 @@ impl ConsentScope {
                 psu: self.psu,
                 ..Request::new(Method::GET, url)
             };
-            // What a list is read in stays small.
+            // Boxed, so that the future of a list stays small.
             match (Box::pin(self.bank.execute(request)).await, without) {
                 (Err(error), Some(without)) if error.may_be_about_balances() => url = without,
                 (outcome, _) => return outcome,

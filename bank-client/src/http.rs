@@ -129,14 +129,14 @@ impl HttpRequest {
         let parsed = HeaderName::from_bytes(name.as_bytes());
         match (parsed, HeaderValue::from_str(value)) {
             (Ok(name), Ok(_)) if RESERVED.contains(&name.as_str()) => {
-                self.fail(name.as_str(), "not a caller's to set");
+                self.fail(name.as_str(), "set by the SDK or the connection");
             }
             (Ok(name), Ok(value)) => {
                 self.request.extra.insert(name, value);
             }
             (Ok(name), Err(_)) => self.fail(name.as_str(), "not plain text"),
             // The error does not quote an invalid name, which may contain anything.
-            (Err(_), _) => self.fail("header", "not the name of one"),
+            (Err(_), _) => self.fail("header", "not a valid header name"),
         }
         self
     }

@@ -95,7 +95,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dur
         // More digits than a number holds are a long time, too.
         value.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
     } else {
-        // What is past has been waited for.
+        // A date in the past means no wait.
         (http_date(value)? - now).to_std().unwrap_or_default()
     };
     Some(wait.min(MAX_RETRY_AFTER))

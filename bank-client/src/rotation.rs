@@ -2,7 +2,7 @@
 //!
 //! [`Bank::replace_credentials`], [`Bank::replace_anchors`] and [`Bank::replace_revocation`] take
 //! effect on the next call, over a new connection. Calls under way end undisturbed on the
-//! connection they began with. What cannot take the place of the old is refused, and the old one
+//! connection they began with. An invalid replacement is refused, and the old one
 //! stays. [`CredentialFiles`] reads certificate and key again whenever their files change:
 //!
 //! ```no_run
@@ -40,7 +40,7 @@ use crate::bank::Bank;
 use crate::error::ConfigurationError;
 use crate::revocation::Revocation;
 
-/// Fault of a replacement. What the handle has stays in use.
+/// Fault of a replacement. The previous certificate stays in use.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplacementRefused {
     /// No bank would let us in with the certificate at this time: it has expired, is not valid yet,

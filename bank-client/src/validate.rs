@@ -261,7 +261,7 @@ impl ValidateResponse for CardTransactionsResponse {
                 ("cardTransactions.booked", &page.booked),
             ] {
                 for (index, entry) in entries.iter().flatten().enumerate() {
-                    // What was paid abroad (`originalAmount`), and the fee for it, may be in any
+                    // The amount paid abroad (`originalAmount`), and its fee, may be in any
                     // currency.
                     notes.amount(&entry.transaction_amount, |notes| {
                         notes.place(list, index) + ".transactionAmount"

@@ -1,10 +1,9 @@
 //! Encryption of stored records: one [`Key`] for a program, and a [`Vault`] for each purpose that
 //! it serves.
 //!
-//! Records are sealed with AES-256-GCM, a fresh random nonce each time. What a record is about is
-//! bound to it: moved to another place in the database, it does not open. Whoever has the database
-//! alone can read nothing in it; so keep the key apart from it, and back it up: without it nobody
-//! can.
+//! Records are encrypted with AES-256-GCM and a fresh random nonce. A record's subject is
+//! authenticated data: moved to another place in the database, it does not decrypt. The database
+//! cannot be read without the key: keep the key apart from it, and back it up.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -150,7 +149,7 @@ mod tests {
     }
 
     /// Worked out with Python's `cryptography`: HKDF-SHA-256 with the salt `bank-client`, then
-    /// AES-256-GCM. What is in people's databases has to open with later versions too.
+    /// AES-256-GCM. Later versions must decrypt existing databases.
     #[test]
     fn the_format_is_fixed() {
         let key = Key::from_bytes([3; KEY_BYTES]);

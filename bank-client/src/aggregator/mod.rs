@@ -221,8 +221,8 @@ impl Aggregator {
     /// The transactions of every account of every member, entry by entry: within an account in the
     /// bank's order, pending ones first; between accounts in the order of arrival.
     ///
-    /// If an account cannot be read to its end, the reason is its last item. What was read before
-    /// has been handed over.
+    /// If an account cannot be read to its end, the reason is its last item. Items read
+    /// before it are returned.
     pub fn transactions(
         &self,
         filter: &TransactionFilter,

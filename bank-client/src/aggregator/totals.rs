@@ -44,8 +44,8 @@ impl Totals {
         self.add_card(balances, account.debit_accounting);
     }
 
-    /// Adds the balances of one card account. What they do not say of debits, the account may have
-    /// said: [`debit_accounting`](crate::AccountInformation::debit_accounting).
+    /// Adds the balances of one card account. If they lack the sign of debits, the account may
+    /// have it: [`debit_accounting`](crate::AccountInformation::debit_accounting).
     pub fn add_card_balances(&mut self, balances: &CardAccountBalances, of_account: Option<bool>) {
         self.add_card(&balances.balances, balances.debit_accounting.or(of_account));
     }

@@ -83,8 +83,8 @@ impl Drop for Owned {
     }
 }
 
-/// A stream as an iterator: `next` waits for the next item. What is under way is cancelled when it
-/// is dropped.
+/// A stream as an iterator: `next` waits for the next item. Dropping it cancels a
+/// pending request.
 #[must_use = "it sends nothing before it is iterated"]
 pub struct Items<T> {
     entries: Entries<T>,

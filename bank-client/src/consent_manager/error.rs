@@ -21,7 +21,7 @@ pub enum ManagerError {
     /// The manager was given no handle for that bank.
     #[error("the bank {0} is not set up; give the manager a handle for it")]
     NoSuchBank(BankId),
-    /// The bank did not do its part. What it has answered until then is kept.
+    /// A request to the bank failed. Earlier responses are kept.
     #[error(transparent)]
     Bank(#[from] Error),
     /// A consent request failed, and may have reached the bank. Following or renewing that

@@ -53,8 +53,8 @@
 //! moment: its id follows from both. A customer with two log-ins at one bank has two names here.
 //!
 //! **Several programs, one store.** Each change is written only over what was read, so that two
-//! programs never renew the same connection twice. What is about to be asked of a bank is written
-//! down first, with the `X-Request-ID`: if the program ends before the answer is kept, the request
+//! programs never renew the same connection twice. Each request to a bank is stored before it
+//! is sent, with the `X-Request-ID`: if the program ends before the answer is kept, the request
 //! is repeated, and has one effect.
 //!
 //! **Web apps** take the id of the connection that [`ConsentManager::handle_redirect`] gets from

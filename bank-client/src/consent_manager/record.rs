@@ -78,7 +78,7 @@ pub(super) struct Answer {
 
 /// The address, and what is to be brought back along with it.
 pub(super) fn with_state(address: &str, state: &str) -> String {
-    // What is no address is for the bank to refuse.
+    // The bank refuses an invalid address.
     Url::parse(address).map_or_else(
         |_| address.to_owned(),
         |mut url| {

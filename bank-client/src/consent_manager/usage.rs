@@ -1,7 +1,7 @@
 //! Counter of unattended reads on the bank's day, and the time of the next one. No I/O.
 //!
 //! A consent allows so many a day (`frequencyPerDay`; at most four, Delegated Regulation (EU)
-//! 2018/389, article 36). What is counted is runs: one reads each thing once.
+//! 2018/389, article 36). Runs are counted: each reads a resource once.
 
 use std::num::NonZeroU32;
 

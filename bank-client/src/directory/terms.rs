@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 pub struct Terms {
     /// The time zone whose midnight ends the bank's day, by which reads are counted. Default: UTC.
     pub time_zone: Tz,
-    /// The most days for which it gives a consent, if that is known. What is not is learnt.
+    /// Maximum days of a consent, if known. Otherwise it is learnt from responses.
     pub max_validity_days: Option<u32>,
 }
 

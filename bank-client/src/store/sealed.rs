@@ -99,7 +99,7 @@ impl Sealed {
     /// Removes all records of that kind whose ids begin so. They need not open.
     pub(crate) async fn remove_all(&self, kind: Kind, prefix: &str) -> Result<(), RecordError> {
         loop {
-            // What was removed is gone from the front of the list.
+            // Removed records are no longer at the front of the list.
             let found = self.store.list(kind, prefix, PIECE).await?;
             let mut removed = 0;
             for (id, record) in found {

@@ -30,7 +30,7 @@ impl SqliteStore {
     /// Opens the file, makes it if it is not there (readable by its owner alone), and brings its
     /// tables up to date. A file that a newer version has made is left alone.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        // What is committed survives the loss of power, not only of the process.
+        // Committed data survives a power failure, not only a crash.
         let opened = sqlite::open(path, &MIGRATIONS, SqliteSynchronous::Full, PATIENCE).await;
         let (pool, _opening) = opened.map_err(|error| match error {
             OpenError::Newer(found) => StoreError::Newer {

@@ -135,7 +135,7 @@ impl<L: TransactionSource> AccountSync<'_, L> {
             report.way = Some(way.clone());
             let from = std::mem::take(&mut anchors);
             match self.walk(&way, last, from, report, progress).await {
-                // What a refusal seemed to say is true: the other way is open.
+                // The refusal was about the kind of request: another one succeeded.
                 Ok(WalkEnd::Done) => {
                     return Ok(self
                         .copy
@@ -264,7 +264,7 @@ impl<L: TransactionSource> AccountSync<'_, L> {
                     return Ok(PendingCoverage::Complete);
                 }
                 Err(WalkError::Failed(error)) => return Err(error),
-                // What is booked is here all the same, and the next run asks again.
+                // Booked entries are stored all the same, and the next run retries.
                 Err(WalkError::Bank(error, _)) => {
                     let another = may_concern_request(&error);
                     report.pending_unknown = Some(error);

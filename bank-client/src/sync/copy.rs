@@ -46,7 +46,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A local copy of accounts, balances and transactions, in an SQLite file. Cheap to clone.
 ///
-/// What is in an account, a balance or an entry is sealed with the [`Vault`]; days, order, and
+/// The content of accounts, balances and entries is sealed with the [`Vault`]; days, order, and
 /// digests under a key of the file's own are not. The file is readable by its owner alone.
 #[derive(Clone)]
 pub struct LocalCopy {

@@ -146,7 +146,7 @@ pub enum Progress {
     },
 }
 
-/// Failure of a run. What was written before stays.
+/// Failure of a run. Data written before stays.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SyncError {
@@ -180,8 +180,8 @@ pub struct Report {
     pub gone_accounts: u64,
     /// Balances that have changed.
     pub balances_changed: u64,
-    /// Errors of lists of accounts that could not be read whole. What is in the copy of that kind
-    /// and was not read stays as it is.
+    /// Errors of account lists that could not be read to their end. Unread accounts of that kind
+    /// stay in the copy unchanged.
     pub failures: Vec<Error>,
     /// Refusals of a list of accounts, where the bank gave that of the other kind, and
     /// none of these accounts was ever listed: the consent does not open them, and nothing is
@@ -261,9 +261,9 @@ impl Synchroniser {
         self
     }
 
-    /// Time limit of a run. What has not come by then is missing with a
+    /// Sets the time limit of a run. Parts that are not read by then fail with
     /// [`Timeout`](crate::ErrorKind::Timeout), or with [`NotAsked`](crate::ErrorKind::NotAsked) if
-    /// its turn did not come, and the next run goes on. Default: half an hour.
+    /// they were not requested yet. The next run continues with them. Default: half an hour.
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = limit;
         self

@@ -29,7 +29,7 @@ pub struct CopiedAccount {
     pub details: CopiedDetails,
     /// Time of the first read.
     pub first_seen: DateTime<Utc>,
-    /// Since when the consent does not open it any more. What was copied until then is still here.
+    /// Since when the consent does not open it any more. Data copied before is still here.
     pub gone: Option<DateTime<Utc>>,
     /// Time of the last complete read of its transactions, pending ones included.
     pub synced: Option<DateTime<Utc>>,

@@ -127,7 +127,7 @@ impl Row {
                     text(self.value_date).as_bytes(),
                 ]
                 .map(<[u8]>::to_vec);
-                // Do not rename this kind: it is part of stored digests.
+                // Stored digests contain this kind: do not rename it.
                 digester.digest("looks", &parts.each_ref().map(Vec::as_slice))
             }
         }

@@ -122,7 +122,7 @@ impl Tally {
         }
         Self {
             failed: self.failed - forgotten,
-            // What has passed towards forgetting the next one is not lost.
+            // Time that counts towards forgetting the next failure is kept.
             last: last + DECAY * i32::try_from(forgotten).unwrap_or(i32::MAX),
         }
     }

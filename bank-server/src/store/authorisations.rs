@@ -235,7 +235,7 @@ impl AuthorisationStore {
         u32::try_from(approvals).map_err(|_| StoreError::corrupt("authorisation"))
     }
 
-    /// What was started since then and waits in the bank's app for that customer, the newest first.
+    /// Authorisations started since then that await the customer in the bank's app, newest first.
     pub async fn waiting_for(
         &self,
         psu: &PsuId,

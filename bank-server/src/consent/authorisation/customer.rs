@@ -462,7 +462,7 @@ fn open(
     })
 }
 
-/// What a customer approves of a consent that another has approved before: the accounts that need
+/// Part of a consent that a further customer approves, after another: the accounts that need
 /// several, all of which have to be hers too.
 fn joint(hers: &[Account], granted: Vec<(Account, Grant)>) -> Result<OfferedAccess> {
     let accounts: Vec<_> = granted

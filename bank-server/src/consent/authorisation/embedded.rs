@@ -280,7 +280,7 @@ impl Authorisations {
     ) -> Result<Step> {
         let (subject, source) = (Subject::authorisation(&authorisation.id), Source::Tpp(tpp));
         let challenge = self.sca.challenge(psu, method, &subject, source).await?;
-        // What the app shows is approved there: from here on it is decoupled.
+        // A challenge in the app is approved there: from here on the approach is decoupled.
         let in_app = challenge == Challenge::App;
         let status = if in_app {
             ScaStatus::Started

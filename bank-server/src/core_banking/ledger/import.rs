@@ -213,7 +213,7 @@ impl Import {
                 break;
             }
             if let Err(error) = self.take_line(&line).await {
-                // What is wrong in an earlier line, and not seen yet, comes first.
+                // A fault in an earlier line that is not written yet is reported first.
                 self.batch.write(&mut self.sql).await?;
                 return Err(error);
             }
