@@ -167,7 +167,7 @@ impl Bank {
     /// Starts a handle for the bank at that address.
     ///
     /// `expected` is the bank's organisation id: a server that shows another bank's certificate is
-    /// refused, however trustworthy. `anchors` are the agreed authorities; no others are believed.
+    /// refused, however trustworthy. `anchors` are the agreed authorities; no others are trusted.
     /// `credentials` are our own.
     pub fn builder(
         url: impl Into<String>,
@@ -218,8 +218,8 @@ impl Bank {
         })
     }
 
-    /// The connections; new ones, if the certificates of those that are open may no longer be
-    /// believed.
+    /// The open connections, or new ones if the certificates of the open ones are no longer
+    /// trusted.
     pub(crate) fn connections(&self) -> Result<Arc<Connections>, ConfigurationError> {
         let mut connections = self.lock();
         if !connections.is_trusted() {

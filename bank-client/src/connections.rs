@@ -117,8 +117,8 @@ impl Connections {
         Some(FirstCall(&self.first, permit))
     }
 
-    /// Whether the servers at their other end may still be believed. Once asked and answered
-    /// `false`, it starts reopened.
+    /// Whether the servers of these connections are still trusted. After `false`, they must be
+    /// [reopened](Self::reopened).
     pub(crate) fn is_trusted(&self) -> bool {
         self.secured()
             .is_none_or(|secured| secured.verifier.still_stands())

@@ -1,10 +1,10 @@
 //! The SDK that queries banks' XS2A interfaces over mutual TLS: one bank, or all that a program
 //! knows.
 //!
-//! It shows a bank our certificate, believes only the authorities that were agreed upon, and makes
-//! sure that the other end is the very bank it expects. Under consents that customers have
-//! approved, it reads their accounts, balances and transactions, and keeps copies of them. This
-//! page is a tour; each stop links to the module that has the rest.
+//! It sends our certificate to a bank, trusts only the agreed authorities, and verifies that the
+//! server is the expected bank. Under consents that customers have approved, it reads their
+//! accounts, balances and transactions, and keeps copies of them. This page is a tour; each stop
+//! links to the module that has the rest.
 //!
 //! # One bank
 //!

@@ -59,7 +59,7 @@ pub enum ReplacementRefused {
         /// Organisation of the new one.
         new: OrganisationId,
     },
-    /// None of the anchors is within its own validity: we could believe no bank.
+    /// None of the anchors is within its own validity: no bank would be trusted.
     #[error("hold no anchor that is valid at this time")]
     NoValidAnchor,
     /// TLS or HTTP cannot be set up with it.
@@ -117,7 +117,7 @@ impl Bank {
 }
 
 /// Validates our certificate as a bank would, as far as we can. Its issuer need not be among
-/// the anchors that we believe; the last certificate of the chain stands for it.
+/// the anchors that we trust; the last certificate of the chain stands for it.
 fn check(credentials: &Credentials, now: UnixTime) -> Result<(), Refusal> {
     let (leaf, above) = credentials
         .chain()

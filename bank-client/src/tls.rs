@@ -1,4 +1,4 @@
-//! The client's side of the handshake: whom we show ourselves to, and whom we believe.
+//! TLS client configuration: our certificate, and verification of the bank's.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,9 +73,9 @@ pub(crate) struct ServerVerifier {
 /// Outcomes of the judgements so far.
 #[derive(Debug, Default)]
 struct Last {
-    /// For how long those in whom we believed may be believed.
+    /// Validity of the trust in the servers verified so far.
     window: Option<Window>,
-    /// Whom we refused last. rustls's error carries only what fits an alert.
+    /// The server that was refused last. rustls's error carries only what fits an alert.
     refused: Option<RefusedServer>,
 }
 
@@ -123,8 +123,8 @@ impl ServerVerifier {
         self.last().refused.take()
     }
 
-    /// Whether the servers that we believed in may still be believed; the connections to them are
-    /// to be given up otherwise. Once asked and answered `false`, it starts afresh.
+    /// Whether the servers verified so far are still trusted. If not, this forgets them, and their
+    /// connections must be closed.
     pub(crate) fn still_stands(&self) -> bool {
         let now = self.clock.unix();
         let mut last = self.last();
@@ -135,7 +135,7 @@ impl ServerVerifier {
         stands
     }
 
-    /// For how long a bank may be believed, by what it has shown.
+    /// Verifies a bank's certificates. Returns for how long it is trusted.
     pub(crate) fn judge(
         &self,
         leaf: &CertificateDer<'_>,

@@ -45,9 +45,8 @@ pub struct BankEntry {
     pub url: String,
     /// Its organisation id: no other server will do.
     pub organisation: OrganisationId,
-    /// Files with the certification authorities that are believed about it, as PEM. Of a directory
-    /// that was read from a file, the paths are those to open; in the file, they are taken from its
-    /// folder.
+    /// Files with the trust anchors for the bank, as PEM. Relative paths in a directory file are
+    /// relative to its folder; after it is read, they are ready to open.
     #[serde(deserialize_with = "anchors")]
     pub anchors: Vec<PathBuf>,
     /// The ways in which its customers can approve, if that is known.
@@ -139,7 +138,7 @@ impl BankEntry {
         }
     }
 
-    /// The authorities that are believed about the bank, as their files are now.
+    /// The trust anchors for the bank, read from their files.
     pub fn trusted(&self) -> Result<Anchors, EntryError> {
         let mut certificates = Vec::new();
         let mut last = PathBuf::new();

@@ -26,7 +26,7 @@ pub(crate) enum Reaction {
     Refuses(Vec<Reason>),
     /// It refuses our certificate with an HTTP response that contains this sentence.
     RefusesCertificate(&'static str),
-    /// It failed (status 5xx), whoever the client is.
+    /// It failed (status 5xx), not because of the client.
     Fails,
 }
 

@@ -116,9 +116,9 @@ impl Statuses {
         let Some(answer) = self.answers.about(link) else {
             return RevocationStatus::Unknown;
         };
-        // A responder whose own certificate was revoked may say anything. One of which that is not
-        // known is believed where it speaks against a certificate, and where it speaks for one only
-        // if its issuer has said that this will do.
+        // The answer of a responder whose own certificate was revoked is ignored. If its status is
+        // unknown, `revoked` is accepted, and `good` only if the issuer has exempted the responder
+        // from revocation checks.
         let vouched_for = match answer.delegate() {
             None => true,
             Some(delegate) => match self.lists.status(&delegate.link, now) {

@@ -24,7 +24,7 @@ use crate::pki::validity::{Window, unix};
 /// costs a signature.
 const MAX_CERTIFICATES: usize = 4;
 
-/// `BasicOCSPResponse`, not yet believed.
+/// `BasicOCSPResponse`, not verified yet.
 pub(super) struct Basic<'a> {
     responder: Responder<'a>,
     /// The content of the `SEQUENCE OF SingleResponse`.
