@@ -42,8 +42,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Sends a request, and reads until the response is complete, the server ends the connection, or
-    /// `max_bytes` are received.
+    /// Sends a request, and reads until the response is complete, the server ends the connection,
+    /// or `max_bytes` are received.
     pub(super) async fn request(&mut self, request: &str, max_bytes: usize) -> Result<(), End> {
         // Cannot fail: the buffer is larger than any request of ours.
         let _ = self.tls.writer().write_all(request.as_bytes());

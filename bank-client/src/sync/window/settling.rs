@@ -201,7 +201,7 @@ impl Window<'_> {
     async fn settle_undated(
         &mut self,
         from: NaiveDate,
-        certain_from: NaiveDate,
+        undated_from: NaiveDate,
         is_last: bool,
     ) -> Result<(), SyncError> {
         let mut after: (i64, i64) = (i64::MIN, i64::MIN);
@@ -232,7 +232,7 @@ impl Window<'_> {
                 let surely = value_day.map(|day| days_before(day, MAX_VALUE_DATE_DAYS));
                 // The latest first day of a list that must contain it.
                 let must_list_from = listed_from.max(surely);
-                let listed = if valued { certain_from } else { from };
+                let listed = if valued { undated_from } else { from };
                 let no_longer_list = is_last || must_list_from.is_some_and(|day| day >= from);
                 if must_list_from.is_some_and(|day| day >= listed)
                     || (no_longer_list && value_day.is_some_and(|day| day >= listed))
