@@ -12,7 +12,7 @@
 //! country = "FR"
 //! url = "https://xs2a.bank-b.example"
 //! organisation = "PSDFR-ACPR-20002"  # every other server is refused
-//! anchors = ["ca1.pem"]              # trust anchors for it; paths are taken from the folder of this file
+//! anchors = ["ca1.pem"]              # trust anchors; paths are relative to this file
 //! sca_approaches = ["redirect"]      # or "decoupled", "embedded"; optional
 //!
 //! [banks.limits]                     # what is known of them
