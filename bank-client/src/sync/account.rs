@@ -135,7 +135,7 @@ impl<L: TransactionSource> AccountSync<'_, L> {
             report.way = Some(way.clone());
             let from = std::mem::take(&mut anchors);
             match self.walk(&way, last, from, report, progress).await {
-                // The refusal was about the kind of request: another one succeeded.
+                // Success confirms the finding from an earlier refusal, if there was one.
                 Ok(WalkEnd::Done) => {
                     return Ok(self
                         .copy
