@@ -109,7 +109,7 @@ impl Policy for Fleet {
     }
 
     /// Each machine has its own share of connections and requests.
-    fn group(peer: &Machine) -> &str {
+    fn quota_key(peer: &Machine) -> &str {
         &peer.name
     }
 
@@ -259,7 +259,7 @@ async fn run(arguments: Arguments) -> Result<(), Vec<ConfigError>> {
     let limits = ConnectionLimits {
         handshake: Duration::from_secs(5),
         idle: Duration::from_mins(5),
-        answer: Duration::from_secs(10),
+        response: Duration::from_secs(10),
         per_peer: 4,
         requests_per_peer: 4,
         body_bytes_per_peer: 64 * 1024,

@@ -1,4 +1,7 @@
-//! A bank's ledger, written by the bank's own systems while TPPs read.
+//! Test handle for a sandbox bank's ledger.
+//!
+//! Writes entries and balances to the bank's database, as its core banking system does while TPPs
+//! read.
 
 use bank_server::RunningBank;
 use bank_server::store::{Database, WriteTransaction};
@@ -6,39 +9,42 @@ use chrono::NaiveDate;
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
+/// The ledger of one running bank.
 pub struct Ledger(Database);
 
-/// An entry as the ledger has it.
+/// A row of the table `entry`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Posted {
-    pub booked: bool,
-    /// Of booking; of entry, while pending.
+pub struct LedgerEntry {
+    /// Whether it is booked. Otherwise, it is pending.
+    pub is_booked: bool,
+    /// Booking date, or the date of entry while it is pending.
     pub date: NaiveDate,
-    /// In the standard's form.
+    /// The transaction as the JSON object of the Berlin Group's schema.
     pub details: Value,
 }
 
 impl Ledger {
-    /// That bank's, which knows of each change at once.
+    /// The ledger of this bank. It shares the bank's database handle, so that the bank's cache does
+    /// not serve old data after a change.
     pub fn of(bank: &RunningBank) -> Self {
         Self(bank.database().clone())
     }
 
-    /// Books an entry under that day.
+    /// Adds a booked entry with this booking date.
     pub async fn book(&self, account: &str, id: &str, date: NaiveDate, details: Value) {
         let mut details = details;
         details["bookingDate"] = json!(date);
-        self.post(account, id, true, date, details).await;
+        self.add(account, id, true, date, details).await;
     }
 
-    /// An entry that is pending, entered on that day.
-    pub async fn pend(&self, account: &str, id: &str, date: NaiveDate, details: Value) {
-        self.post(account, id, false, date, details).await;
+    /// Adds a pending entry with this date of entry.
+    pub async fn add_pending(&self, account: &str, id: &str, date: NaiveDate, details: Value) {
+        self.add(account, id, false, date, details).await;
     }
 
-    /// A pending entry is gone: rejected, or cancelled.
-    pub async fn drop_pending(&self, account: &str, id: &str) {
-        let gone = sqlx::query(
+    /// Removes a pending entry, as after a rejection or cancellation.
+    pub async fn remove_pending(&self, account: &str, id: &str) {
+        let result = sqlx::query(
             "DELETE FROM entry WHERE account = $1 AND transaction_id = $2 AND booked = 0",
         )
         .bind(account)
@@ -46,31 +52,31 @@ impl Ledger {
         .execute(self.0.pool())
         .await
         .unwrap();
-        assert_eq!(gone.rows_affected(), 1, "{id} is pending");
+        assert_eq!(result.rows_affected(), 1, "{id} is pending");
     }
 
-    /// A pending entry is booked, under another id.
-    pub async fn settle(&self, account: &str, id: &str, new_id: &str, date: NaiveDate) {
-        let found = self.entries(account).await;
-        let pending = found
+    /// Replaces a pending entry by a booked one with a new id.
+    pub async fn book_pending(&self, account: &str, id: &str, new_id: &str, date: NaiveDate) {
+        let entries = self.entries(account).await;
+        let pending = entries
             .into_iter()
-            .find(|entry| !entry.booked && id_of(&entry.details) == id)
+            .find(|entry| !entry.is_booked && transaction_id(&entry.details) == id)
             .unwrap();
-        // In one transaction: no reader sees both, or neither.
-        let mut sql = self.0.begin_write().await.unwrap();
+        // One database transaction, so that each reader sees exactly one of the two entries.
+        let mut transaction = self.0.begin_write().await.unwrap();
         sqlx::query("DELETE FROM entry WHERE account = $1 AND transaction_id = $2")
             .bind(account)
             .bind(id)
-            .execute(&mut *sql)
+            .execute(&mut *transaction)
             .await
             .unwrap();
         let mut details = pending.details;
         details["bookingDate"] = json!(date);
-        insert(&mut sql, account, new_id, true, date, details).await;
-        sql.commit().await.unwrap();
+        insert(&mut transaction, account, new_id, true, date, details).await;
+        transaction.commit().await.unwrap();
     }
 
-    /// The account's balances are others now.
+    /// Replaces the account's balances by this booked balance in EUR.
     pub async fn set_balance(&self, account: &str, amount: &str) {
         let balances = json!([{
             "balanceAmount": { "currency": "EUR", "amount": amount },
@@ -85,7 +91,7 @@ impl Ledger {
         self.0.caches().accounts.invalidate(account);
     }
 
-    /// The bank's balances of an account.
+    /// The account's balances, as stored.
     pub async fn balances(&self, account: &str) -> Value {
         let row = sqlx::query("SELECT balances FROM account WHERE id = $1")
             .bind(account)
@@ -95,8 +101,8 @@ impl Ledger {
         serde_json::from_str(&row.get::<String, _>("balances")).unwrap()
     }
 
-    /// All entries of an account, in the order of their arrival.
-    pub async fn entries(&self, account: &str) -> Vec<Posted> {
+    /// All entries of an account, in order of arrival.
+    pub async fn entries(&self, account: &str) -> Vec<LedgerEntry> {
         let rows = sqlx::query(
             "SELECT booked, date, details FROM entry WHERE account = $1 ORDER BY sequence",
         )
@@ -104,30 +110,30 @@ impl Ledger {
         .fetch_all(self.0.pool())
         .await
         .unwrap();
-        let posted = rows.iter().map(|row| Posted {
-            booked: row.get::<i64, _>("booked") == 1,
+        let entries = rows.iter().map(|row| LedgerEntry {
+            is_booked: row.get::<i64, _>("booked") == 1,
             date: row.get::<String, _>("date").parse().unwrap(),
             details: serde_json::from_str(&row.get::<String, _>("details")).unwrap(),
         });
-        posted.collect()
+        entries.collect()
     }
 
-    async fn post(&self, account: &str, id: &str, booked: bool, date: NaiveDate, details: Value) {
-        let mut sql = self.0.begin_write().await.unwrap();
-        insert(&mut sql, account, id, booked, date, details).await;
-        sql.commit().await.unwrap();
+    async fn add(&self, account: &str, id: &str, booked: bool, date: NaiveDate, details: Value) {
+        let mut transaction = self.0.begin_write().await.unwrap();
+        insert(&mut transaction, account, id, booked, date, details).await;
+        transaction.commit().await.unwrap();
     }
 }
 
-/// `transactionId`, or for a card `cardTransactionId`.
-pub fn id_of(details: &Value) -> &str {
+/// Returns `transactionId`, or `cardTransactionId` on a card account.
+pub fn transaction_id(details: &Value) -> &str {
     details["transactionId"]
         .as_str()
         .or_else(|| details["cardTransactionId"].as_str())
         .unwrap_or_default()
 }
 
-/// A payment of so many cents, to be booked or pending.
+/// Details of a payment of `cents` in EUR. A negative amount is a debit.
 pub fn payment(cents: i64, creditor: &str) -> Value {
     let amount = format!(
         "{}{}.{:02}",
@@ -142,20 +148,20 @@ pub fn payment(cents: i64, creditor: &str) -> Value {
 }
 
 async fn insert(
-    sql: &mut WriteTransaction,
+    transaction: &mut WriteTransaction,
     account: &str,
     id: &str,
     booked: bool,
     date: NaiveDate,
     mut details: Value,
 ) {
-    let card: i64 = sqlx::query("SELECT card FROM account WHERE id = $1")
+    let is_card_account: i64 = sqlx::query("SELECT card FROM account WHERE id = $1")
         .bind(account)
-        .fetch_one(&mut **sql)
+        .fetch_one(&mut **transaction)
         .await
         .unwrap()
         .get("card");
-    if card == 1 {
+    if is_card_account == 1 {
         details["cardTransactionId"] = json!(id);
         let fields = details.as_object_mut().unwrap();
         if let Some(name) = fields.remove("creditorName") {
@@ -178,7 +184,7 @@ async fn insert(
     .bind(id)
     .bind(booked.then(|| id.to_owned()))
     .bind(details.to_string())
-    .execute(&mut **sql)
+    .execute(&mut **transaction)
     .await
     .unwrap();
 }

@@ -21,7 +21,7 @@ pub(super) fn connection_limits(limits: &LimitsConfig) -> ConnectionLimits {
     ConnectionLimits {
         handshake: Duration::from_secs(limits.handshake_timeout_seconds),
         idle: Duration::from_secs(limits.idle_timeout_seconds),
-        answer: Duration::from_secs(
+        response: Duration::from_secs(
             limits
                 .request_timeout_seconds
                 .saturating_add(limits.idle_timeout_seconds),

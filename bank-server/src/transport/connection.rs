@@ -1,4 +1,6 @@
-//! Open connection: its peer, its current verdict, and its requests in progress.
+//! Open mutual TLS connection: its peer, whether the peer is trusted, and its open requests.
+//!
+//! Trust is evaluated for every request, and whenever trust changes.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,7 +13,7 @@ use shared_types::pki::trust::Refusal;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::forwarding::{Forwarded, Forwarding};
+use super::forwarded_peers::{ForwardedPeer, ForwardedPeers};
 use super::listener::{ConnectionLimits, MtlsListener};
 use super::policy::{PeerRejection, Policy};
 use super::quota::ConnectionPermit;
@@ -24,14 +26,14 @@ pub enum PeerKind<P: Policy> {
     /// A peer that connected directly.
     Peer(Arc<P::Peer>),
     /// A gateway. Each of its requests carries the certificate of the peer it forwards.
-    Gateway(Arc<Forwarding<P>>),
+    Gateway(Arc<ForwardedPeers<P>>),
 }
 
 /// An open connection whose peer authenticated over mutual TLS.
 pub struct Connection<P: Policy> {
     /// The peer's address.
     pub address: SocketAddr,
-    /// The peer's certificate in a few words.
+    /// Summary of the peer's certificate, for the log.
     pub certificate: CertificateSummary,
     is_gateway: bool,
     chain: Vec<CertificateDer<'static>>,
@@ -44,29 +46,30 @@ pub struct Connection<P: Policy> {
 
 struct State<P: Policy> {
     peer: VerifiedPeer<P>,
-    /// The reason, once the peer has lost trust.
+    /// Why the peer lost trust, if it did.
     rejection: Option<PeerRejection<P::Objection>>,
-    /// Whether the peer has received a response with that reason.
+    /// Whether the peer has received the reason in a response.
     is_notified: bool,
     /// Requests whose responses are not fully sent, with the time at which each arrived.
     open_requests: HashMap<u64, Instant>,
-    /// Number of requests so far.
+    /// Number of requests since the connection was opened. Numbers the next request.
     request_count: u64,
-    /// Time of the last response, or of the opening.
-    quiet_since: Instant,
+    /// When the last response was sent, or the connection was opened.
+    idle_since: Instant,
 }
 
-/// The evidence for the peer.
+/// Result of the peer's authentication, by kind of peer.
 enum VerifiedPeer<P: Policy> {
-    /// The latest verdict on its chain.
+    /// A direct peer: the latest verdict on its certificate chain.
     Chain(Verdict<P>),
-    /// Its pinned certificate, which is compared each time.
-    Gateway(Arc<Forwarding<P>>),
+    /// A gateway: its certificate is compared with the pinned ones at each evaluation.
+    Gateway(Arc<ForwardedPeers<P>>),
 }
 
 impl<P: Policy> Connection<P> {
-    /// Establishes a connection after a successful handshake. Evaluates the peer again: a resumed
-    /// session brings its certificate along and was not verified in its handshake.
+    /// Creates the connection after a successful handshake, and evaluates the peer. The handshake
+    /// does not suffice: TLS session resumption restores the peer's certificate without verifying
+    /// it.
     pub(super) async fn establish(
         address: SocketAddr,
         chain: Vec<CertificateDer<'static>>,
@@ -76,21 +79,24 @@ impl<P: Policy> Connection<P> {
         let trust = Arc::clone(&listener.trust);
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
         let certificate = CertificateSummary::of(leaf);
-        let (peer, group) = if let Some(forwarding) = &listener.forwarding {
+        let (peer, quota_key) = if let Some(forwarded_peers) = &listener.forwarded_peers {
             trust.check_gateway(&chain)?;
-            let group = certificate.fingerprint.clone();
-            (VerifiedPeer::Gateway(Arc::clone(forwarding)), Some(group))
+            let quota_key = certificate.fingerprint.clone();
+            (
+                VerifiedPeer::Gateway(Arc::clone(forwarded_peers)),
+                Some(quota_key),
+            )
         } else {
             let verdict = trust.admit(&chain, verified).await?;
-            let group = verdict.peer.as_deref().ok().map(P::group);
-            let group = group.map(str::to_owned);
-            (VerifiedPeer::Chain(verdict), group)
+            let quota_key = verdict.peer.as_deref().ok().map(P::quota_key);
+            let quota_key = quota_key.map(str::to_owned);
+            (VerifiedPeer::Chain(verdict), quota_key)
         };
-        let permit = listener.quota.acquire(group);
+        let permit = listener.quota.acquire(quota_key);
         Ok(Self {
             address,
             certificate,
-            is_gateway: listener.forwarding.is_some(),
+            is_gateway: listener.forwarded_peers.is_some(),
             chain,
             permit,
             trust,
@@ -102,7 +108,7 @@ impl<P: Policy> Connection<P> {
                 is_notified: false,
                 open_requests: HashMap::new(),
                 request_count: 0,
-                quiet_since: Instant::now(),
+                idle_since: Instant::now(),
             }),
         })
     }
@@ -113,19 +119,20 @@ impl<P: Policy> Connection<P> {
         self.permit.is_over_limit()
     }
 
-    /// The peer, or why it is rejected. Called for every request, and whenever trust changes.
+    /// Evaluates the peer's trust: returns the peer, or why it is rejected. Called for every
+    /// request, and whenever trust changes.
     ///
-    /// Cost: two comparisons of the clock and one of a pointer, unless something changed; then that
-    /// of one evaluation.
+    /// Cost: two comparisons of the clock and one of a pointer while the last verdict is current;
+    /// otherwise one evaluation of the chain.
     pub fn evaluate(&self) -> Result<PeerKind<P>, PeerRejection<P::Objection>> {
         let mut state = self.state();
         if let Some(rejection) = &state.rejection {
             return Err(rejection.clone());
         }
         let (was_current, evaluated) = match &mut state.peer {
-            VerifiedPeer::Gateway(forwarding) => {
+            VerifiedPeer::Gateway(forwarded_peers) => {
                 let checked = self.trust.check_gateway(&self.chain);
-                let peer = || Ok(PeerKind::Gateway(Arc::clone(forwarding)));
+                let peer = || Ok(PeerKind::Gateway(Arc::clone(forwarded_peers)));
                 (false, checked.map(|()| peer()))
             }
             VerifiedPeer::Chain(verdict) => {
@@ -145,8 +152,8 @@ impl<P: Policy> Connection<P> {
             Ok(Err(objection)) => PeerRejection::NotAuthorised(objection),
             Err(refusal) => PeerRejection::Untrusted(refusal),
         };
-        // A peer that was never authorised learns so with its first response; one that loses trust,
-        // at once.
+        // A current verdict that rejects the peer dates from the handshake: the response to the
+        // request reports it. A peer that has just lost trust is notified at once.
         if !was_current {
             tracing::warn!(
                 peer = %self.address,
@@ -155,7 +162,8 @@ impl<P: Policy> Connection<P> {
                 "open connection lost trust"
             );
             state.rejection = Some(rejection.clone());
-            // A gateway would take an HTTP/1.1 close message for the response to its next request.
+            // A gateway counts as notified: it would take an HTTP/1.1 close message for the
+            // response to its next request.
             state.is_notified |= self.is_gateway;
             drop(state);
             self.trust_lost.cancel();
@@ -183,25 +191,27 @@ impl<P: Policy> Connection<P> {
         self.trust_lost.cancelled().await;
     }
 
-    /// Records that a response with the reason was sent to the peer.
+    /// Records that the peer has received the reason for its rejection in a response.
     pub fn mark_notified(&self) {
         self.state().is_notified = true;
     }
 
-    /// Whether the server is shutting down gracefully, and peers are to connect elsewhere.
+    /// Whether the server is shutting down gracefully, so that new requests need another
+    /// connection.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }
 
-    /// The reason for the loss of trust, and whether it has received a response with that reason.
+    /// Why the peer lost trust, and whether it has received that reason in a response. `None` while
+    /// it is trusted.
     pub(super) fn rejection(&self) -> Option<(PeerRejection<P::Objection>, bool)> {
         let state = self.state();
         let rejection = state.rejection.clone();
         rejection.map(|rejection| (rejection, state.is_notified))
     }
 
-    /// Counts a request until the returned guard is dropped: until its response is sent.
+    /// Counts a request as open until the returned guard is dropped, after its response is sent.
     #[must_use]
     pub fn begin_request(self: &Arc<Self>) -> OpenRequest<P> {
         let mut state = self.state();
@@ -216,28 +226,29 @@ impl<P: Policy> Connection<P> {
         }
     }
 
-    /// Since when the connection is idle, if it is.
-    pub(super) fn quiet_since(&self) -> Option<Instant> {
+    /// Start of the idle time. `None` while a request is open.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
         let state = self.state();
-        state.open_requests.is_empty().then_some(state.quiet_since)
+        state.open_requests.is_empty().then_some(state.idle_since)
     }
 
-    /// The timeout of the connection, if nothing more happens.
+    /// When the connection times out: the response timeout of the oldest open request, or the idle
+    /// timeout if there is none.
     pub(super) fn deadline(&self, limits: ConnectionLimits) -> Instant {
         let state = self.state();
         match state.open_requests.values().min() {
-            Some(oldest) => *oldest + limits.answer,
-            None => state.quiet_since + limits.idle,
+            Some(oldest_arrival) => *oldest_arrival + limits.response,
+            None => state.idle_since + limits.idle,
         }
     }
 
-    /// The time against which the connection is evaluated.
+    /// Current time of the clock that certificates are checked against.
     pub(super) fn now(&self) -> UnixTime {
         self.trust.now()
     }
 
     fn state(&self) -> MutexGuard<'_, State<P>> {
-        // Nothing panics while the lock is held; if it did, the state would still be whole.
+        // No code panics while it holds the lock. If it did, the state would still be consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -247,9 +258,9 @@ pub struct OpenRequest<P: Policy> {
     connection: Arc<Connection<P>>,
     number: u64,
     permit: Option<Arc<RequestPermit>>,
-    /// The forwarded peer that the request belongs to, if a gateway forwarded it. Keeps its permit
-    /// alive as long as its requests.
-    forwarded: Option<Arc<Forwarded<P>>>,
+    /// The peer whose request this is, if a gateway forwarded it. Held so that the peer's
+    /// connection permit lives as long as its requests.
+    forwarded: Option<Arc<ForwardedPeer<P>>>,
 }
 
 impl<P: Policy> OpenRequest<P> {
@@ -259,14 +270,14 @@ impl<P: Policy> OpenRequest<P> {
         &self.connection
     }
 
-    /// The permit of the request, if its peer is within its limit.
+    /// The permit of the request. `None` if its peer exceeds its limit.
     #[must_use]
     pub fn permit(&self) -> Option<Arc<RequestPermit>> {
         self.permit.clone()
     }
 
-    /// Counts the request towards the limit of the forwarded peer.
-    pub fn count_for(&mut self, forwarded: &Arc<Forwarded<P>>, peer: &P::Peer) {
+    /// Counts the request towards the limit of the forwarded peer instead of the gateway's.
+    pub fn count_towards(&mut self, forwarded: &Arc<ForwardedPeer<P>>, peer: &P::Peer) {
         self.permit = forwarded.acquire_request(peer).map(Arc::new);
         self.forwarded = Some(Arc::clone(forwarded));
     }
@@ -276,6 +287,6 @@ impl<P: Policy> Drop for OpenRequest<P> {
     fn drop(&mut self) {
         let mut state = self.connection.state();
         state.open_requests.remove(&self.number);
-        state.quiet_since = Instant::now();
+        state.idle_since = Instant::now();
     }
 }

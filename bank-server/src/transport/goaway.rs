@@ -81,8 +81,8 @@ impl<P: Policy> MtlsStream<P> {
                 CloseState::Due { until } => {
                     let until = *until;
                     let is_late = self.poll_timeout(cx).is_ready();
-                    let settled = self.connection.quiet_since().is_some_and(|quiet| {
-                        let settled = quiet + SETTLING;
+                    let settled = self.connection.idle_since().is_some_and(|idle_since| {
+                        let settled = idle_since + SETTLING;
                         self.timer.as_mut().reset(settled.min(until));
                         self.timer.as_mut().poll(cx).is_ready()
                     });

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::connection_registry::ConnectionRegistry;
-use super::forwarding::Forwarding;
+use super::forwarded_peers::ForwardedPeers;
 use super::policy::Policy;
 use super::quota::{self, Quota};
 use super::stream::MtlsStream;
@@ -33,7 +33,7 @@ pub struct ConnectionLimits {
     /// Time limit without a request.
     pub idle: Duration,
     /// Time limit for receiving a request, answering it and sending the response.
-    pub answer: Duration,
+    pub response: Duration,
     /// Connections of one peer at a time.
     pub per_peer: usize,
     /// Requests of one peer at a time, over all its connections.
@@ -46,7 +46,7 @@ pub struct ConnectionLimits {
 pub struct MtlsListener<P: Policy> {
     pub(super) trust: Arc<Trust<P>>,
     /// The peers behind the gateways, at a listener for gateways.
-    pub(super) forwarding: Option<Arc<Forwarding<P>>>,
+    pub(super) forwarded_peers: Option<Arc<ForwardedPeers<P>>>,
     registry: ConnectionRegistry<P>,
     pub(super) quota: Quota,
     limits: ConnectionLimits,
@@ -126,7 +126,7 @@ impl<P: Policy> MtlsListener<P> {
     ) -> Self {
         Self {
             trust,
-            forwarding: None,
+            forwarded_peers: None,
             registry: ConnectionRegistry(Mutex::default()),
             quota: Quota::new(quota::Limits {
                 connections: limits.per_peer,
@@ -143,10 +143,10 @@ impl<P: Policy> MtlsListener<P> {
     /// each gateway. A peer's requests count towards one limit at both listeners.
     #[must_use]
     pub fn for_gateways(&self, connections: usize) -> Self {
-        let forwarding = Forwarding::new(Arc::clone(&self.trust), self.quota.clone());
+        let forwarded_peers = ForwardedPeers::new(Arc::clone(&self.trust), self.quota.clone());
         Self {
             trust: Arc::clone(&self.trust),
-            forwarding: Some(Arc::new(forwarding)),
+            forwarded_peers: Some(Arc::new(forwarded_peers)),
             registry: ConnectionRegistry(Mutex::default()),
             quota: Quota::new(quota::Limits {
                 connections,
@@ -163,12 +163,12 @@ impl<P: Policy> MtlsListener<P> {
     /// dropped.
     pub async fn reevaluate_connections(self: Arc<Self>) {
         let reevaluation = self.registry.reevaluate_connections(&self.trust);
-        let forwarding = async {
-            if let Some(forwarding) = &self.forwarding {
-                forwarding.invalidate_on_change().await;
+        let cache_invalidation = async {
+            if let Some(forwarded_peers) = &self.forwarded_peers {
+                forwarded_peers.invalidate_on_change().await;
             }
         };
-        tokio::join!(reevaluation, forwarding);
+        tokio::join!(reevaluation, cache_invalidation);
     }
 
     /// Starts the graceful shutdown of this listener and its gateway listener, and completes once
@@ -224,7 +224,7 @@ impl<P: Policy> MtlsListener<P> {
                 reason,
             });
         };
-        let verifier = PeerVerifier::new(&self.trust, self.forwarding.is_some());
+        let verifier = PeerVerifier::new(&self.trust, self.forwarded_peers.is_some());
         let acceptor = TlsAcceptor::from(verifier.tls_config());
         let handshake = acceptor.accept(tcp).into_fallible();
         let tls = match timeout(self.limits.handshake, handshake).await {

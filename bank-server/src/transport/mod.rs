@@ -12,7 +12,7 @@
 //!
 //! At a listener for gateways, the verified certificate is the gateway's own, one of the pinned
 //! [`gateways`]. The peers behind it arrive as chains in headers ([`certificate_header`]);
-//! [`forwarding`] evaluates them against the same trust.
+//! [`forwarded_peers`] evaluates them against the same trust.
 //!
 //! [`trust_reloader`] watches the files that trust is built from and fetches CRLs. [`ocsp_worker`]
 //! queries OCSP responders.
@@ -24,7 +24,7 @@ pub mod certificate_header;
 pub mod connection;
 mod connection_registry;
 pub mod fetch;
-pub mod forwarding;
+pub mod forwarded_peers;
 pub mod gateways;
 mod goaway;
 pub mod http2;

@@ -26,7 +26,7 @@ pub trait Policy: Send + Sync + 'static {
     ) -> Result<Admitted<Self::Peer>, Self::Objection>;
 
     /// The key by which the peer's connections and requests are counted.
-    fn group(peer: &Self::Peer) -> &str;
+    fn quota_key(peer: &Self::Peer) -> &str;
 
     /// The final message to a peer that has lost trust.
     fn close_message(rejection: &PeerRejection<Self::Objection>) -> CloseMessage;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The usage of all peers, counted over all workers, by the policy's group of each.
+/// The usage of all peers, counted over all workers, by the policy's quota key.
 ///
 /// Peers that the policy does not authorise are counted together.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ struct PeerUsage {
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     quota: Quota,
-    group: Option<String>,
+    quota_key: Option<String>,
     number: usize,
     open_requests: Arc<OpenRequests>,
 }
@@ -67,16 +67,16 @@ impl Quota {
         }
     }
 
-    pub(super) fn acquire(&self, group: Option<String>) -> ConnectionPermit {
-        self.permit(group, |usage| {
+    pub(super) fn acquire(&self, quota_key: Option<String>) -> ConnectionPermit {
+        self.permit(quota_key, |usage| {
             usage.connections += 1;
             usage.connections
         })
     }
 
     /// A permit for the requests of a forwarded peer.
-    pub(super) fn acquire_without_connection(&self, group: String) -> ConnectionPermit {
-        self.permit(Some(group), |usage| {
+    pub(super) fn acquire_without_connection(&self, quota_key: String) -> ConnectionPermit {
+        self.permit(Some(quota_key), |usage| {
             usage.forwarded += 1;
             0
         })
@@ -84,14 +84,14 @@ impl Quota {
 
     fn permit(
         &self,
-        group: Option<String>,
+        quota_key: Option<String>,
         number: impl FnOnce(&mut PeerUsage) -> usize,
     ) -> ConnectionPermit {
         let mut all = self.lock();
-        let usage = all.entry(group.clone()).or_default();
+        let usage = all.entry(quota_key.clone()).or_default();
         ConnectionPermit {
             quota: self.clone(),
-            group,
+            quota_key,
             number: number(usage),
             open_requests: Arc::clone(&usage.open_requests),
         }
@@ -172,14 +172,14 @@ impl Drop for RequestPermit {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut all = self.quota.lock();
-        if let Some(usage) = all.get_mut(&self.group) {
+        if let Some(usage) = all.get_mut(&self.quota_key) {
             if self.number == 0 {
                 usage.forwarded -= 1;
             } else {
                 usage.connections -= 1;
             }
             if usage.connections + usage.forwarded == 0 {
-                all.remove(&self.group);
+                all.remove(&self.quota_key);
             }
         }
     }

@@ -31,7 +31,7 @@ impl Policy for Licences {
         })
     }
 
-    fn group(peer: &Tpp) -> &str {
+    fn quota_key(peer: &Tpp) -> &str {
         peer.organisation().as_str()
     }
 

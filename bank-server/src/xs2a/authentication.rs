@@ -12,19 +12,19 @@ use super::error::{ApiError, Result};
 use crate::identity::{Licences, Tpp, TppRejection};
 use crate::transport::certificate_header::unexpected;
 use crate::transport::policy::PeerRejection;
-use crate::transport::{connection, forwarding};
+use crate::transport::{connection, forwarded_peers};
 
 pub(super) type Connection = connection::Connection<Licences>;
 pub(super) type OpenRequest = connection::OpenRequest<Licences>;
-type Forwarding = forwarding::Forwarding<Licences>;
-type Forwarded = forwarding::Forwarded<Licences>;
+type ForwardedPeers = forwarded_peers::ForwardedPeers<Licences>;
+type ForwardedPeer = forwarded_peers::ForwardedPeer<Licences>;
 
 /// Authenticated TPP. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct AuthenticatedTpp {
     pub(super) tpp: Arc<Tpp>,
     connection: Arc<Connection>,
-    forwarded: Option<Arc<Forwarded>>,
+    forwarded: Option<Arc<ForwardedPeer>>,
 }
 
 /// Error of a request before it reaches a resource, and whether its connection ends with the
@@ -48,13 +48,14 @@ impl AuthenticatedTpp {
                 itself(request, state, &connection).map_err(Rejection::ending)?;
                 (tpp, None)
             }
-            Ok(connection::PeerKind::Gateway(forwarding)) => {
+            Ok(connection::PeerKind::Gateway(forwarded_peers)) => {
                 if connection.is_over_limit() {
                     tracing::warn!(gateway = %connection.address, certificate = %connection.certificate, "gateway exceeds its connection limit");
                     return Err(Rejection::ending(ApiError::gateway()));
                 }
-                let (tpp, forwarded) = behind(&forwarding, request, state, &connection).await?;
-                open_request.count_for(&forwarded, &tpp);
+                let (tpp, forwarded) =
+                    behind(&forwarded_peers, request, state, &connection).await?;
+                open_request.count_towards(&forwarded, &tpp);
                 (tpp, Some(forwarded))
             }
         };
@@ -147,11 +148,11 @@ fn itself(request: &ServiceRequest, state: &Xs2a, connection: &Connection) -> Re
 /// Cost: decoding of the header, one digest and one look-up. No signature is verified while the
 /// verdict on the same chain is cached.
 async fn behind(
-    forwarding: &Forwarding,
+    forwarded_peers: &ForwardedPeers,
     request: &ServiceRequest,
     state: &Xs2a,
     gateway: &Connection,
-) -> Result<(Arc<Tpp>, Arc<Forwarded>), Rejection> {
+) -> Result<(Arc<Tpp>, Arc<ForwardedPeer>), Rejection> {
     check_size(request, state)?;
     // Only with a listener for gateways are there any.
     let header = state
@@ -172,7 +173,7 @@ async fn behind(
     })?;
     let chain = read.ok_or_else(ApiError::no_certificate)?;
     let leaf = chain.first().map(CertificateSummary::of);
-    let forwarded = forwarding.peer(chain).await.map_err(|refusal| {
+    let forwarded = forwarded_peers.peer(chain).await.map_err(|refusal| {
         tracing::warn!(gateway = %gateway.address, certificate = leaf.map(tracing::field::display), reason = %refusal, "forwarded peer rejected");
         ApiError::peer_rejected(&PeerRejection::Untrusted(refusal))
     })?;
@@ -186,7 +187,7 @@ async fn behind(
 /// Rejection of the forwarded peer, not of the gateway.
 fn connection_rejected(
     gateway: &Connection,
-    forwarded: &Forwarded,
+    forwarded: &ForwardedPeer,
     end: &PeerRejection<TppRejection>,
 ) -> Rejection {
     tracing::warn!(gateway = %gateway.address, certificate = %forwarded.certificate, reason = %end, "forwarded peer rejected");

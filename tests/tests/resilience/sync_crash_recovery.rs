@@ -22,7 +22,7 @@ use shared_types::xs2a::transaction::Transaction;
 use tempfile::TempDir;
 use tests::banks::Banks;
 use tests::child_process::ChildProcess;
-use tests::ledger::{Ledger, id_of, payment};
+use tests::ledger::{Ledger, payment, transaction_id};
 use tests::programs::own;
 use tokio::time::timeout;
 
@@ -131,18 +131,18 @@ impl Scene {
                 }
                 3..5 => {
                     self.ledger
-                        .pend(&account, &id, day, payment(cents, &shop))
+                        .add_pending(&account, &id, day, payment(cents, &shop))
                         .await;
                 }
                 5..7 => {
                     if let Some(known) = pending.get(some) {
                         let new = if some.is_multiple_of(2) { known } else { &id };
-                        self.ledger.settle(&account, known, new, day).await;
+                        self.ledger.book_pending(&account, known, new, day).await;
                     }
                 }
                 _ => {
                     if let Some(known) = pending.get(some) {
-                        self.ledger.drop_pending(&account, known).await;
+                        self.ledger.remove_pending(&account, known).await;
                     }
                 }
             }
@@ -155,9 +155,9 @@ impl Scene {
 
     async fn pending(&self, account: &str) -> Vec<String> {
         let entries = self.ledger.entries(account).await;
-        let pending = entries.iter().filter(|entry| !entry.booked);
+        let pending = entries.iter().filter(|entry| !entry.is_booked);
         pending
-            .map(|entry| id_of(&entry.details).to_owned())
+            .map(|entry| transaction_id(&entry.details).to_owned())
             .collect()
     }
 
@@ -239,7 +239,7 @@ impl Scene {
                     } else {
                         again::<Transaction>(entry.details)
                     };
-                    (entry.booked, details)
+                    (entry.is_booked, details)
                 })
                 .collect();
             here.sort();

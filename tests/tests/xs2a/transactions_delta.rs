@@ -7,7 +7,7 @@ use serde_json::Value;
 use tests::banks::Banks;
 use tests::consent_requests::PSU;
 use tests::http::{Response, Tpp};
-use tests::ledger::{Ledger, id_of, payment};
+use tests::ledger::{Ledger, payment, transaction_id};
 
 struct Scene {
     banks: Banks,
@@ -64,7 +64,11 @@ async fn walk(tpp: &Tpp, consent: &str, path: &str) -> (Vec<String>, usize) {
         let page = page.json();
         let list = page.get("transactions").or(page.get("cardTransactions"));
         let list = list.unwrap();
-        let ids = list["booked"].as_array().unwrap().iter().map(id_of);
+        let ids = list["booked"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(transaction_id);
         booked.extend(ids.map(str::to_owned));
         pending += list["pending"].as_array().map_or(0, Vec::len);
         next = next_of(list);
@@ -81,12 +85,12 @@ async fn what_came_after_an_entry_is_told_whatever_its_day() {
     let scene = Scene::set().await;
     let (ledger, account) = (&scene.ledger, scene.account.as_str());
     ledger
-        .pend(account, "P0", scene.day(2), payment(-9, "Hotel"))
+        .add_pending(account, "P0", scene.day(2), payment(-9, "Hotel"))
         .await;
     let before = ledger.entries(account).await;
-    let newest = before.iter().rfind(|entry| entry.booked).unwrap();
-    let newest = id_of(&newest.details);
-    let pending = before.iter().filter(|entry| !entry.booked).count();
+    let newest = before.iter().rfind(|entry| entry.is_booked).unwrap();
+    let newest = transaction_id(&newest.details);
+    let pending = before.iter().filter(|entry| !entry.is_booked).count();
     let after_newest = format!("entryReferenceFrom={newest}");
     assert_eq!(scene.report(&after_newest).await, (vec![], pending));
 
@@ -100,7 +104,9 @@ async fn what_came_after_an_entry_is_told_whatever_its_day() {
         ledger.book(account, id, date, payment(-100, "Shop")).await;
     }
     let ahead = scene.banks.today() + Days::new(2);
-    ledger.pend(account, "P1", ahead, payment(-5, "Cafe")).await;
+    ledger
+        .add_pending(account, "P1", ahead, payment(-5, "Cafe"))
+        .await;
     for size in [1, 2, 100] {
         let query = format!("{after_newest}&pageSize={size}");
         let expected = [odd, "N2", "N1"].map(str::to_owned).to_vec();
@@ -122,7 +128,7 @@ async fn what_came_after_an_entry_is_told_whatever_its_day() {
     assert_eq!(scene.report(escaped).await.0, Vec::<String>::new());
 
     // What was pending is booked: that is new.
-    ledger.settle(account, "P1", "N4", scene.day(0)).await;
+    ledger.book_pending(account, "P1", "N4", scene.day(0)).await;
     let (booked, left) = scene.report("entryReferenceFrom=N2").await;
     assert_eq!(
         (booked, left),
@@ -134,11 +140,14 @@ async fn what_came_after_an_entry_is_told_whatever_its_day() {
         scene.card
     );
     let newest = ledger.entries(&scene.card).await;
-    let newest = newest.iter().rfind(|entry| entry.booked).unwrap();
+    let newest = newest.iter().rfind(|entry| entry.is_booked).unwrap();
     ledger
         .book(&scene.card, "C1", scene.day(2), payment(-700, "Hotel"))
         .await;
-    let path = format!("{cards}&entryReferenceFrom={}", id_of(&newest.details));
+    let path = format!(
+        "{cards}&entryReferenceFrom={}",
+        transaction_id(&newest.details)
+    );
     assert_eq!(walk(&scene.tpp, &scene.consent, &path).await.0, ["C1"]);
 }
 
@@ -153,8 +162,15 @@ async fn a_last_report_is_one_whose_last_page_was_handed_out() {
         entries.len(),
         "before the first report, everything is new"
     );
-    let booked: Vec<_> = entries.iter().rev().filter(|entry| entry.booked).collect();
-    let by_arrival: Vec<&str> = booked.iter().map(|entry| id_of(&entry.details)).collect();
+    let booked: Vec<_> = entries
+        .iter()
+        .rev()
+        .filter(|entry| entry.is_booked)
+        .collect();
+    let by_arrival: Vec<&str> = booked
+        .iter()
+        .map(|entry| transaction_id(&entry.details))
+        .collect();
     assert_eq!(all, by_arrival);
     assert_eq!(scene.report("deltaList=true").await, (vec![], pending));
 
@@ -175,7 +191,7 @@ async fn a_last_report_is_one_whose_last_page_was_handed_out() {
         .read(&format!("deltaList=true&pageSize={size}"))
         .await
         .json();
-    assert_eq!(id_of(&first["transactions"]["booked"][0]), "N3");
+    assert_eq!(transaction_id(&first["transactions"]["booked"][0]), "N3");
     let query = format!("deltaList=true&pageSize={size}");
     let first = scene.read(&query).await.json();
     ledger
@@ -214,7 +230,7 @@ async fn a_reference_is_no_way_to_another_account_nor_to_old_transactions() {
     let path = "400 RESOURCE_UNKNOWN entryReferenceFrom";
     // A pending one has no reference yet.
     ledger
-        .pend(account, "PEND", scene.day(1), payment(5, "Shop"))
+        .add_pending(account, "PEND", scene.day(1), payment(5, "Shop"))
         .await;
     let never = scene.read("entryReferenceFrom=NEVER").await;
     let never = never.without_date_and_request_id();
@@ -261,17 +277,17 @@ async fn a_page_of_one_report_is_none_of_another() {
     let reference = entries
         .iter()
         .rev()
-        .filter(|entry| entry.booked)
+        .filter(|entry| entry.is_booked)
         .nth(20)
         .unwrap();
-    let by_reference = format!("entryReferenceFrom={}", id_of(&reference.details));
+    let by_reference = format!("entryReferenceFrom={}", transaction_id(&reference.details));
     let other = entries
         .iter()
         .rev()
-        .filter(|entry| entry.booked)
+        .filter(|entry| entry.is_booked)
         .nth(30)
         .unwrap();
-    let by_other = format!("entryReferenceFrom={}", id_of(&other.details));
+    let by_other = format!("entryReferenceFrom={}", transaction_id(&other.details));
     let period = format!("dateFrom={}", scene.day(60));
     let queries = [&by_reference, &by_other, "deltaList=true", &period];
     let mut tokens = Vec::new();
@@ -323,5 +339,5 @@ async fn a_delta_report_counts_as_one_read() {
     // What was not handed out is still to be told.
     let attended = [("Consent-ID", consent.as_str()), PSU];
     let told = scene.tpp.get(&list, &attended).await.json();
-    assert_eq!(id_of(&told["transactions"]["booked"][0]), "N1");
+    assert_eq!(transaction_id(&told["transactions"]["booked"][0]), "N1");
 }

@@ -18,15 +18,15 @@ use super::trust::{Trust, Verdict};
 use super::verified_chain_cache::digest_of;
 
 /// The forwarded peers of a listener's gateways.
-pub struct Forwarding<P: Policy> {
+pub struct ForwardedPeers<P: Policy> {
     trust: Arc<Trust<P>>,
     quota: Quota,
-    cache: Cache<String, Arc<Forwarded<P>>>,
+    cache: Cache<String, Arc<ForwardedPeer<P>>>,
 }
 
 /// A peer whose certificate a gateway forwards.
-pub struct Forwarded<P: Policy> {
-    /// The peer's certificate in a few words.
+pub struct ForwardedPeer<P: Policy> {
+    /// The peer's certificate, summarised for the log.
     pub certificate: CertificateSummary,
     chain: Vec<CertificateDer<'static>>,
     verdict: ArcSwap<Verdict<P>>,
@@ -39,7 +39,7 @@ pub struct Forwarded<P: Policy> {
 /// Cached chains of each listener.
 const MAX_CACHED_CHAINS: usize = 1024;
 
-impl<P: Policy> Forwarding<P> {
+impl<P: Policy> ForwardedPeers<P> {
     /// Requests of forwarded peers count towards `quota`, together with those of peers that connect
     /// directly.
     pub(super) fn new(trust: Arc<Trust<P>>, quota: Quota) -> Self {
@@ -58,14 +58,14 @@ impl<P: Policy> Forwarding<P> {
     pub async fn peer(
         &self,
         chain: Vec<CertificateDer<'static>>,
-    ) -> Result<Arc<Forwarded<P>>, Refusal> {
+    ) -> Result<Arc<ForwardedPeer<P>>, Refusal> {
         let digest = digest_of(&chain);
         if let Some(cached) = self.cache.get(&digest) {
             return Ok(cached);
         }
         let verdict = evaluate(&self.trust, &chain, None).await?;
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
-        let forwarded = Arc::new(Forwarded {
+        let forwarded = Arc::new(ForwardedPeer {
             certificate: CertificateSummary::of(leaf),
             verdict: ArcSwap::from_pointee(verdict),
             trust: Arc::clone(&self.trust),
@@ -106,7 +106,7 @@ impl<P: Policy> Forwarding<P> {
     }
 }
 
-impl<P: Policy> Forwarded<P> {
+impl<P: Policy> ForwardedPeer<P> {
     /// The peer, or why it is rejected. Called for every request, as for a connection.
     ///
     /// Cost: two comparisons of the clock and one of a pointer, unless something changed; then that
@@ -126,7 +126,7 @@ impl<P: Policy> Forwarded<P> {
         self.permit
             .get_or_init(|| {
                 self.quota
-                    .acquire_without_connection(P::group(peer).to_owned())
+                    .acquire_without_connection(P::quota_key(peer).to_owned())
             })
             .acquire_request()
     }
