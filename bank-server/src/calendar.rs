@@ -1,4 +1,4 @@
-//! The bank's own day.
+//! Calendar days in the bank's time zone.
 
 use std::sync::Arc;
 
@@ -6,10 +6,11 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use shared_types::environment::Clock;
 
-/// How much the clocks of replicas may differ. A stored time that is farther ahead was written by a clock that was wrong.
+/// Largest accepted difference between the clocks of two replicas. A stored time further in the
+/// future was written by a replica with a wrong clock.
 pub(crate) const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
 
-/// Tells the time, and which day it is where the bank is: limits by the day, and last days, go by this one.
+/// Clock and time zone of the bank. Daily limits and expiry dates use its days.
 #[derive(Clone)]
 pub struct Calendar {
     clock: Arc<dyn Clock>,
@@ -17,37 +18,38 @@ pub struct Calendar {
 }
 
 impl Calendar {
-    /// The days of that time zone.
+    /// Creates a calendar for a time zone.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, zone: Tz) -> Self {
         Self { clock, zone }
     }
 
-    /// The time of this moment.
+    /// Current time.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
 
-    /// The bank's day.
+    /// Current date in the bank's time zone.
     #[must_use]
     pub fn today(&self) -> NaiveDate {
-        self.day_of(self.now())
+        self.date_of(self.now())
     }
 
-    /// The day that a replica with another clock may have begun already; today, but shortly before midnight.
+    /// Latest date that may be current on any replica: tomorrow within [`MAX_CLOCK_SKEW`] of
+    /// midnight, otherwise today.
     #[must_use]
-    pub fn latest_day(&self) -> NaiveDate {
-        self.day_of(self.now() + MAX_CLOCK_SKEW)
+    pub fn latest_today(&self) -> NaiveDate {
+        self.date_of(self.now() + MAX_CLOCK_SKEW)
     }
 
-    /// The bank's day at that moment.
+    /// Date of a time in the bank's time zone.
     #[must_use]
-    pub fn day_of(&self, time: DateTime<Utc>) -> NaiveDate {
+    pub fn date_of(&self, time: DateTime<Utc>) -> NaiveDate {
         time.with_timezone(&self.zone).date_naive()
     }
 
-    /// The same moment, as the bank's clocks show it.
+    /// Converts a time to the bank's time zone.
     #[must_use]
     pub fn local(&self, time: DateTime<Utc>) -> DateTime<Tz> {
         time.with_timezone(&self.zone)
@@ -61,19 +63,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_day_changes_at_the_banks_midnight_in_winter_and_in_summer() {
-        // The clocks of Berlin go forward on 29 March 2026 at 1:00 UTC.
+    fn the_date_changes_at_midnight_in_the_banks_time_zone_across_a_dst_change() {
+        // Daylight saving time starts in Berlin on 29 March 2026 at 1:00 UTC.
         let start = "2026-03-28T22:59:59Z".parse().unwrap();
         let clock = Arc::new(ManualClock::at(start));
         let calendar = Calendar::new(Arc::clone(&clock) as Arc<dyn Clock>, Tz::Europe__Berlin);
-        let day = |calendar: &Calendar| calendar.today().to_string();
-        assert_eq!(day(&calendar), "2026-03-28");
+        let today = |calendar: &Calendar| calendar.today().to_string();
+        assert_eq!(today(&calendar), "2026-03-28");
         clock.advance(TimeDelta::seconds(1));
-        assert_eq!(day(&calendar), "2026-03-29");
-        // That day has 23 hours.
+        assert_eq!(today(&calendar), "2026-03-29");
+        // 29 March has 23 hours.
         clock.advance(TimeDelta::hours(23) - TimeDelta::seconds(1));
-        assert_eq!(day(&calendar), "2026-03-29");
+        assert_eq!(today(&calendar), "2026-03-29");
         clock.advance(TimeDelta::seconds(1));
-        assert_eq!(day(&calendar), "2026-03-30");
+        assert_eq!(today(&calendar), "2026-03-30");
     }
 }

@@ -85,7 +85,8 @@ pub fn next(
 /// The bank's day of the last action on a consent, time's own included.
 #[must_use]
 pub fn last_action_day(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> NaiveDate {
-    due(consent, now, calendar).map_or_else(|| calendar.day_of(consent.last_action), |(_, day)| day)
+    due(consent, now, calendar)
+        .map_or_else(|| calendar.date_of(consent.last_action), |(_, day)| day)
 }
 
 /// The first deadline that has passed since the status was stored, as an event, and the bank's day
@@ -104,10 +105,10 @@ fn due(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> Option<(Ev
         _ => return None,
     };
     let deadline = deadline
-        .map(|(event, time)| (event, calendar.day_of(time)))
+        .map(|(event, time)| (event, calendar.date_of(time)))
         .filter(|(_, day)| *day <= consent.valid_until);
     deadline.or_else(|| {
-        (calendar.day_of(now) > consent.valid_until).then(|| {
+        (calendar.date_of(now) > consent.valid_until).then(|| {
             let first = consent.valid_until.succ_opt();
             (Event::LastDayPassed, first.unwrap_or(consent.valid_until))
         })

@@ -21,9 +21,9 @@ pub fn last_day(
 ) -> NaiveDate {
     let longest = if recurring {
         let days = Days::new(rules.max_validity_days.into());
-        calendar.day_of(now).checked_add_days(days)
+        calendar.date_of(now).checked_add_days(days)
     } else {
-        Some(calendar.day_of(
+        Some(calendar.date_of(
             now + minutes(rules.approval_minutes) + ONE_OFF_UNUSED + minutes(rules.one_off_minutes),
         ))
     };

@@ -43,7 +43,9 @@ impl<P: Policy> MtlsStream<P> {
         connection: Arc<Connection<P>>,
         limits: ConnectionLimits,
     ) -> Self {
-        let timer = Box::pin(sleep_until(Instant::now() + limits.idle.min(limits.response)));
+        let timer = Box::pin(sleep_until(
+            Instant::now() + limits.idle.min(limits.response),
+        ));
         Self {
             tls,
             limits,

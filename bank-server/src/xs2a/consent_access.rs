@@ -140,7 +140,7 @@ impl ConsentAccess {
             Allowance::Unlimited => {}
             Allowance::ADay(limit) => {
                 let calendar = &self.state.calendar;
-                let (today, latest) = (calendar.day_of(now), calendar.latest_day());
+                let (today, latest) = (calendar.date_of(now), calendar.latest_today());
                 let counted = usage.count(&consent.id, resource, today, latest, limit);
                 if !counted.await? {
                     return Err(ApiError::read_too_often(limit.get()));
