@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use fixtures::pki::der::{element, oid, parts, sequence};
 use fixtures::pki::{Identity, Pki};
-use fixtures::scheme_ca::{SIGNATURE_ALGORITHM, SchemeCa, Which};
+use fixtures::scheme_ca::{CaLevel, SIGNATURE_ALGORITHM, SchemeCa};
 use openssl::x509::X509;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -111,7 +111,8 @@ impl ForeignList {
 
     /// As DER, signed.
     pub fn signed(&self, ca: &SchemeCa) -> Vec<u8> {
-        ca.sign_as_is(Which::Issuing, &self.content(), &[]).unwrap()
+        ca.sign_as_is(CaLevel::Issuing, &self.content(), &[])
+            .unwrap()
     }
 }
 
@@ -134,7 +135,9 @@ pub fn reissued(pki: &Pki, identity: &Identity, change: impl FnOnce(&mut [Vec<u8
     let mut content = parts(&parts(&chain[0].to_der().unwrap())[0]);
     content[ALGORITHM] = algorithm();
     change(&mut content);
-    let signed = pki.ca1.sign_as_is(Which::Issuing, &sequence(&content), &[]);
+    let signed = pki
+        .ca1
+        .sign_as_is(CaLevel::Issuing, &sequence(&content), &[]);
     // Not by OpenSSL: it does not read all that is tried.
     let body = BASE64_STANDARD.encode(signed.unwrap());
     let lines: Vec<&str> = body

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bank_client::environment::{Clock as _, SystemClock};
 use chrono::TimeDelta;
-use fixtures::scheme_ca::{SchemeCa, Which};
+use fixtures::scheme_ca::{CaLevel, SchemeCa};
 use shared_types::pki::register::RegisterFile;
 
 /// A list of the issuing CA of the scheme in that folder, with so many entries.
@@ -14,7 +14,7 @@ pub fn write_list(authority: &Path, file: &Path, entries: usize) {
     let mut state = 1;
     let serials = (0..entries).map(|_| serial(&mut state));
     let list = authority
-        .made_up_list(Which::Issuing, 1_000_000, serials, SystemClock.now())
+        .made_up_list(CaLevel::Issuing, 1_000_000, serials, SystemClock.now())
         .unwrap();
     fs::write(file, list).unwrap();
 }

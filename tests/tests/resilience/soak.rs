@@ -17,7 +17,7 @@ use bank_server::config::Config;
 use bank_server::core_banking::ledger::import;
 use chrono::{Days, Months};
 use fixtures::pki::{Identity, Pki, Wanted, bank_b};
-use fixtures::scheme_ca::Which;
+use fixtures::scheme_ca::CaLevel;
 use fixtures::world::{Bank, World};
 use futures::FutureExt as _;
 use serde_json::Value;
@@ -124,10 +124,10 @@ impl Scene {
         let own = &certificates[round % certificates.len()];
         replace(&self.path("pki/bank-b/qwac.pem"), &own.chain_pem);
         replace(&self.path("pki/bank-b/qwac.key"), &own.key_pem);
-        for which in Which::BOTH {
-            let list = self.pki.ca1.publish(which, SystemClock.now()).unwrap();
+        for level in CaLevel::BOTH {
+            let list = self.pki.ca1.publish(level, SystemClock.now()).unwrap();
             replace(
-                &self.path(&format!("pki/ca1/{}.crl", which.as_str())),
+                &self.path(&format!("pki/ca1/{}.crl", level.as_str())),
                 &list,
             );
         }

@@ -11,7 +11,7 @@ use bank_server::BankServer;
 use bank_server::config::{Config, RevocationConfig};
 use fixtures::pki::Pki;
 use fixtures::pki::der::{element, oid, sequence};
-use fixtures::scheme_ca::Which;
+use fixtures::scheme_ca::CaLevel;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::pki::revocation::{
@@ -326,7 +326,7 @@ fn what_is_wrong_with_a_list_is_said_with_what_mends_it() {
             && reason.contains("CA1 Issuing CA"),
         "{reason}"
     );
-    let signed = PKI.ca1.sign_as_is(Which::Issuing, &sequence(&parts), &[]);
+    let signed = PKI.ca1.sign_as_is(CaLevel::Issuing, &sequence(&parts), &[]);
     let reason = standing_of(&a, signed.unwrap()).unwrap_err();
     assert!(reason.contains("two signature algorithms"), "{reason}");
 }

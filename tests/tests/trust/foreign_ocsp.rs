@@ -6,7 +6,7 @@ use bank_client::environment::{Clock as _, SystemClock};
 use chrono::{DateTime, TimeDelta, Utc};
 use fixtures::pki::der::{element, oid, sequence};
 use fixtures::pki::{Identity, Pki};
-use fixtures::scheme_ca::Which;
+use fixtures::scheme_ca::CaLevel;
 use openssl::hash::{MessageDigest, hash};
 use openssl::x509::X509;
 use rustls_pki_types::CertificateDer;
@@ -77,7 +77,10 @@ impl<'a> ForeignAnswer<'a> {
 
     fn der(&self) -> Vec<u8> {
         let ca = &self.pki.ca1;
-        wrapped(&ca.sign_as_is(Which::Issuing, &self.content(), &[]).unwrap())
+        wrapped(
+            &ca.sign_as_is(CaLevel::Issuing, &self.content(), &[])
+                .unwrap(),
+        )
     }
 }
 
@@ -291,7 +294,7 @@ fn a_responders_certificate_is_judged_as_well() {
             key.public_key_to_der().unwrap(),
             element(0xA3, &sequence(extensions)),
         ]);
-        let certificate = PKI.ca1.sign_as_is(Which::Issuing, &certificate, &[]);
+        let certificate = PKI.ca1.sign_as_is(CaLevel::Issuing, &certificate, &[]);
         let a = of(&PKI, &PKI.bank_a.qwac);
         let mut answer = ForeignAnswer::new(&PKI).says(a, good(), &[]);
         answer.responder = element(0xA1, &name);

@@ -8,7 +8,7 @@ use bank_client::ErrorKind;
 use bank_client::environment::{Clock as _, ManualClock};
 use bank_client::revocation::Revocation;
 use chrono::TimeDelta;
-use fixtures::scheme_ca::Which;
+use fixtures::scheme_ca::CaLevel;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use shared_types::pki::revocation::ocsp::{Answer, AnswerError, Question};
@@ -173,7 +173,7 @@ async fn the_sdk_knows_a_revoked_bank() {
             &world.pki.bank_a.qwac,
         )
         .clock(Arc::clone(&world.clock) as Arc<ManualClock>)
-        .revocation(knowing(vec![list(Which::Root)]))
+        .revocation(knowing(vec![list(CaLevel::Root)]))
         .build()
         .unwrap()
     };
@@ -201,7 +201,7 @@ async fn the_sdk_knows_a_revoked_bank() {
     assert!(reason.contains(NOTHING_FRESH), "{reason}");
     // A list says as much as a staple.
     from_silent
-        .replace_revocation(knowing(vec![list(Which::Root), list(Which::Issuing)]))
+        .replace_revocation(knowing(vec![list(CaLevel::Root), list(CaLevel::Issuing)]))
         .unwrap();
     assert_eq!(refused(&from_silent).await, None);
     // And more, when it is against the bank.
@@ -213,7 +213,7 @@ async fn the_sdk_knows_a_revoked_bank() {
         .revoke(&serial, withdrawn, "Rita", now)
         .unwrap();
     for handle in [&from_silent, &from_stapling] {
-        let lists = vec![list(Which::Root), list(Which::Issuing)];
+        let lists = vec![list(CaLevel::Root), list(CaLevel::Issuing)];
         handle.replace_revocation(knowing(lists)).unwrap();
         let reason = refused(handle).await.unwrap();
         assert!(reason.contains("privilegeWithdrawn"), "{reason}");

@@ -11,7 +11,7 @@ use bank_server::config::{Config, RevocationConfig};
 use bank_server::{BankServer, RunningBank};
 use chrono::TimeDelta;
 use fixtures::pki::{Identity, Wanted, bank_a};
-use fixtures::scheme_ca::Which;
+use fixtures::scheme_ca::CaLevel;
 use fixtures::world::Bank;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -79,8 +79,8 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
     let (folder, pki, now) = (banks.folder.path(), &banks.sandbox.pki, banks.clock.now());
     let lists = ["root", "issuing"].map(|which| folder.join(format!("{which}.crl")));
     let [root, list] = lists.clone();
-    fs::write(root, pki.ca1.publish(Which::Root, now).unwrap()).unwrap();
-    let older = pki.ca1.publish(Which::Issuing, now).unwrap();
+    fs::write(root, pki.ca1.publish(CaLevel::Root, now).unwrap()).unwrap();
+    let older = pki.ca1.publish(CaLevel::Issuing, now).unwrap();
     fs::write(&list, &older).unwrap();
     let named = lists.map(|path| path.to_str().unwrap().to_owned());
     let bank = &start(&banks, bank_b(&banks, &named).await).await;
@@ -91,7 +91,7 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
     let register = folder.join("pki/register.json");
 
     let before = bank.trust_report().changes;
-    let current = pki.ca1.publish(Which::Issuing, now).unwrap();
+    let current = pki.ca1.publish(CaLevel::Issuing, now).unwrap();
     replace(&list, &current);
     wait_for("the second list", || {
         (bank.trust_report().changes > before).then_some(())
@@ -110,7 +110,7 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
         let long_ago = now - TimeDelta::days(1000);
         fixtures::scheme_ca::SchemeCa::open(&folder.join("scheme-ca/ca1"), TimeDelta::days(1))
             .unwrap()
-            .publish(Which::Issuing, long_ago)
+            .publish(CaLevel::Issuing, long_ago)
             .unwrap()
     };
     let without_licences = {
@@ -279,7 +279,7 @@ async fn every_list_of_a_file_counts() {
     let published = |ca: &str, which: &str| {
         fs::read(folder.join(format!("scheme-ca/{ca}/published/{which}.crl"))).unwrap()
     };
-    let root = pki.ca1.publish(Which::Root, now).unwrap();
+    let root = pki.ca1.publish(CaLevel::Root, now).unwrap();
     let before = list_bundle(&[root.clone(), published("ca1", "issuing")]);
     let bank_b_runs = &banks.sandbox.bank(Bank::B).running;
     banks.revoke(bank_b_runs, &banks.serial_of_bank_a()).await;
@@ -332,7 +332,12 @@ async fn a_bank_that_starts_has_asked_every_address() {
     let banks = Banks::start().await;
     let server = MockServer::start().await;
     let now = banks.clock.now();
-    let slow = banks.sandbox.pki.ca1.publish(Which::Issuing, now).unwrap();
+    let slow = banks
+        .sandbox
+        .pki
+        .ca1
+        .publish(CaLevel::Issuing, now)
+        .unwrap();
     // By the time that this one comes, the other was asked twice.
     let slow = list(slow).set_delay(Duration::from_millis(2500));
     publish(&server, "issuing", slow).await;
@@ -350,8 +355,8 @@ async fn lists_are_fetched_again_and_again() {
     let banks = Banks::start().await;
     let (folder, pki, now) = (banks.folder.path(), &banks.sandbox.pki, banks.clock.now());
     let server = MockServer::start().await;
-    let root = pki.ca1.publish(Which::Root, now).unwrap();
-    let good = pki.ca1.publish(Which::Issuing, now).unwrap();
+    let root = pki.ca1.publish(CaLevel::Root, now).unwrap();
+    let good = pki.ca1.publish(CaLevel::Issuing, now).unwrap();
     publish(&server, "root", list(root.clone())).await;
     publish(&server, "issuing", list(good.clone())).await;
     let mut config = bank_b(
@@ -424,7 +429,7 @@ async fn no_changed_byte_of_a_list_goes_unnoticed() {
     pki.ca1
         .revoke(&serial, Reason::KeyCompromise, "Rita", now)
         .unwrap();
-    let list = pki.ca1.publish(Which::Issuing, now).unwrap();
+    let list = pki.ca1.publish(CaLevel::Issuing, now).unwrap();
     let first = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
     let issuing = first(&pki.ca1.issuing_pem().unwrap());
     let link = PathCertificate::between(&first(&pki.bank_a.qwac.chain_pem), &issuing).unwrap();
