@@ -10,7 +10,7 @@ use serde_with::skip_serializing_none;
 use crate::decode::Manner;
 use crate::xs2a::iban::Iban;
 use crate::xs2a::link::Links;
-use crate::xs2a::macros::{open_enum, with_required};
+use crate::xs2a::macros::{open_enum, required_fields_constructor};
 use crate::xs2a::money::{Amount, Currency};
 use crate::xs2a::text::{OpenText, Text, open_text};
 
@@ -225,7 +225,7 @@ open_enum! {
 impl<'de> Deserialize<'de> for BalanceType {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         open_text(deserializer, |name, manner| {
-            match Text::try_from(name).map(Self::of) {
+            match Text::try_from(name).map(Self::from_value) {
                 Ok(Self::Other(name))
                     if manner != Manner::Tolerant || name.as_str().trim().is_empty() =>
                 {
@@ -402,7 +402,7 @@ impl AccountDetails {
     }
 }
 
-with_required! {
+required_fields_constructor! {
     /// An account in that currency, with no other field.
     AccountDetails::of(currency: Currency)
     resource_id iban bban msisdn owner_name owner_names psu_name name display_name product

@@ -9,7 +9,7 @@ use serde_with::skip_serializing_none;
 use crate::decode::Split;
 use crate::xs2a::account::{AccountReference, AccountStatus, Balance, Usage};
 use crate::xs2a::link::Links;
-use crate::xs2a::macros::with_required;
+use crate::xs2a::macros::required_fields_constructor;
 use crate::xs2a::money::{Amount, Currency, Rate};
 use crate::xs2a::text::{Text, is_placeholder};
 use crate::xs2a::transaction::{ExchangeRate, joined};
@@ -80,7 +80,7 @@ impl CardAccountDetails {
     }
 }
 
-with_required! {
+required_fields_constructor! {
     /// A card account of that number and currency, with no other field.
     CardAccountDetails::of(masked_pan: Text<35>, currency: Currency)
     resource_id owner_name name display_name product debit_accounting status usage details
@@ -203,7 +203,7 @@ pub struct Address {
     pub country: Text<2>,
 }
 
-with_required! {
+required_fields_constructor! {
     /// An address in that country, with no other field.
     Address::of(country: Text<2>)
     department sub_department street_name building_number building_name floor post_box room
@@ -263,7 +263,7 @@ pub struct CardTransaction {
     pub proprietary_bank_transaction_code: Option<Text<35>>,
 }
 
-with_required! {
+required_fields_constructor! {
     /// A transaction of that amount, with no other field.
     CardTransaction::of(transaction_amount: Amount)
     card_transaction_id terminal_id transaction_date acceptor_transaction_date_time booking_date

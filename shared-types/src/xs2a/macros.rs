@@ -1,39 +1,39 @@
-//! Macros that declare wire types.
+//! Macros that declare types of JSON request and response bodies.
 
-/// Declares an enumeration of the standard's names, and one variant for names that are not among
-/// them.
+/// Declares an enum of string values: a variant for each value in the standard, and `Other` for any
+/// other value, so that decoding does not fail on values that a bank or a later version adds.
 macro_rules! open_enum {
     (
         $(#[$attribute:meta])*
-        pub enum $type:ident { $($(#[$doc:meta])* $name:ident = $wire:literal,)* }
+        pub enum $type:ident { $($(#[$doc:meta])* $variant:ident = $value:literal,)* }
         $(#[$other:meta])*
-        Other($text:ty)
+        Other($string:ty)
     ) => {
         $(#[$attribute])*
         pub enum $type {
-            $($(#[$doc])* $name,)*
+            $($(#[$doc])* $variant,)*
             $(#[$other])*
-            Other($text),
+            Other($string),
         }
 
         impl $type {
-            /// The variants that the standard names.
-            pub const STANDARD: &[Self] = &[$(Self::$name,)*];
+            /// All variants except `Other`.
+            pub const STANDARD: &[Self] = &[$(Self::$variant,)*];
 
-            /// The variant of that name.
-            fn of(name: $text) -> Self {
-                match name.as_str() {
-                    $($wire => Self::$name,)*
-                    _ => Self::Other(name),
+            /// Returns the variant for a value in JSON.
+            fn from_value(value: $string) -> Self {
+                match value.as_str() {
+                    $($value => Self::$variant,)*
+                    _ => Self::Other(value),
                 }
             }
 
-            /// The name on the wire.
+            /// The value in JSON.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
-                    $(Self::$name => $wire,)*
-                    Self::Other(name) => name.as_str(),
+                    $(Self::$variant => $value,)*
+                    Self::Other(value) => value.as_str(),
                 }
             }
         }
@@ -46,8 +46,9 @@ macro_rules! open_enum {
     };
 }
 
-/// Writes the constructor of a wire type from its required fields; the others are `None`.
-macro_rules! with_required {
+/// Declares a constructor `of` that takes the required fields of a type and sets the optional ones
+/// to `None`.
+macro_rules! required_fields_constructor {
     (
         $(#[$doc:meta])*
         $type:ident::of($($required:ident: $kind:ty),+)
@@ -63,4 +64,4 @@ macro_rules! with_required {
     };
 }
 
-pub(crate) use {open_enum, with_required};
+pub(crate) use {open_enum, required_fields_constructor};

@@ -110,7 +110,7 @@ impl TppMessage {
                 Some("WARNING") => Category::Warning,
                 _ => Category::Error,
             },
-            code: MessageCode::of(Text::cut(code)),
+            code: MessageCode::from_value(Text::cut(code)),
             path: text("path").map(str::to_owned),
             text: words(value),
         })
@@ -233,7 +233,7 @@ impl fmt::Debug for MessageCode {
 
 impl<'de> Deserialize<'de> for MessageCode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Text::deserialize(deserializer).map(Self::of)
+        Text::deserialize(deserializer).map(Self::from_value)
     }
 }
 

@@ -13,7 +13,7 @@ use serde_with::skip_serializing_none;
 use crate::decode::Split;
 use crate::xs2a::account::{AccountReference, Balance};
 use crate::xs2a::link::Links;
-use crate::xs2a::macros::with_required;
+use crate::xs2a::macros::required_fields_constructor;
 use crate::xs2a::money::{Amount, Currency, Rate};
 use crate::xs2a::text::{OpenText, Text, is_placeholder};
 
@@ -102,7 +102,7 @@ pub struct EntryDetails {
     pub purpose_code: Option<Text<4>>,
 }
 
-with_required! {
+required_fields_constructor! {
     /// A payment of that amount, with no other field.
     EntryDetails::of(transaction_amount: Amount)
     end_to_end_id mandate_id check_id creditor_id currency_exchange creditor_name creditor_account
@@ -243,7 +243,7 @@ pub struct Transaction {
     pub links: Option<Links>,
 }
 
-with_required! {
+required_fields_constructor! {
     /// A transaction of that amount, with no other field.
     Transaction::of(transaction_amount: Amount)
     transaction_id entry_reference end_to_end_id batch_indicator batch_number_of_transactions

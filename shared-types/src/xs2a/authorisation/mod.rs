@@ -141,7 +141,7 @@ open_enum! {
 
 impl<'de> Deserialize<'de> for AuthenticationType {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Text::deserialize(deserializer).map(Self::of)
+        Text::deserialize(deserializer).map(Self::from_value)
     }
 }
 
