@@ -52,7 +52,7 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
     while let Some(answer) = answers.next().await {
         match answer.outcome {
             Ok(accounts) => {
-                println!("{} ({:.0?})", answer.bank, answer.took);
+                println!("{} ({:.0?})", answer.bank, answer.elapsed);
                 for account in &accounts {
                     print(account);
                     totals.add_account(account);

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::time::{RequestTimer, TimeLimit};
-use super::{Aggregator, AggregatorLimits, AtBank, FromAccount, FromBank, Member};
+use super::{AccountResult, Aggregator, AggregatorLimits, BankHandle, BankResult, Member};
 use crate::accounts::AccountInformation;
 use crate::deviations::DeviationCollector;
 use crate::error::{Error, ErrorKind};
@@ -63,16 +63,16 @@ pub(super) struct RequestPermit {
 /// poll.
 pub(super) fn run<M, T, F>(
     aggregator: &Aggregator<M>,
-    way: impl Fn(MemberRequest<M>, ResultSender<T>) -> F + Send + 'static,
+    read_member: impl Fn(MemberRequest<M>, ResultSender<T>) -> F + Send + 'static,
 ) -> BoxStream<'static, T>
 where
-    M: AtBank,
+    M: BankHandle,
     T: Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     let aggregator = aggregator.clone();
     async move {
-        let (sender, mut receiver) = channel(within(aggregator.limits.ready));
+        let (sender, mut receiver) = channel(clamp_limit(aggregator.limits.ready));
         let mut tasks = JoinSet::new();
         let time = Arc::new(RequestTimer::starts(aggregator.limits.deadline));
         for request in MemberRequest::all(&aggregator, &time) {
@@ -80,7 +80,7 @@ where
                 channel_sender: sender.clone(),
                 time: Arc::clone(&time),
             };
-            let task = way(request, results);
+            let task = read_member(request, results);
             tasks.spawn(task.in_current_span());
         }
         poll_fn(move |context| match ready!(receiver.poll_recv(context)) {
@@ -102,22 +102,22 @@ fn end<T>(tasks: &mut JoinSet<()>, context: &mut Context<'_>) -> Poll<Option<T>>
     Poll::Ready(None)
 }
 
-/// A limit as channels and semaphores take it.
-fn within(limit: usize) -> usize {
+/// Clamps a limit to the range of channels and semaphores.
+fn clamp_limit(limit: usize) -> usize {
     limit.clamp(1, Semaphore::MAX_PERMITS)
 }
 
-impl<M: AtBank> MemberRequest<M> {
-    /// That of each member.
+impl<M: BankHandle> MemberRequest<M> {
+    /// One for each member.
     fn all(aggregator: &Aggregator<M>, time: &Arc<RequestTimer>) -> Vec<Self> {
         let limits = aggregator.limits;
-        let overall = Arc::new(Semaphore::new(within(limits.at_a_time)));
+        let overall = Arc::new(Semaphore::new(clamp_limit(limits.at_a_time)));
         let mut banks = HashMap::new();
         let request = |member: &Member<M>| {
             let bank = member.handle().bank();
             let (name, at_bank) = banks.entry(bank.identity()).or_insert_with(|| {
-                let turns = Arc::new(Semaphore::new(within(limits.per_bank)));
-                (Arc::<str>::from(bank.name()), turns)
+                let permits = Arc::new(Semaphore::new(clamp_limit(limits.per_bank)));
+                (Arc::<str>::from(bank.name()), permits)
             });
             Self {
                 member: member.clone(),
@@ -142,7 +142,7 @@ impl<M: AtBank> MemberRequest<M> {
     /// Acquires this member's permits. The bank's comes first, so that waiting for it blocks no
     /// other bank.
     async fn acquire_permit(&self) -> Result<RequestPermit, Error> {
-        let turn = async {
+        let permits = async {
             let at_bank = Arc::clone(&self.at_bank).acquire_owned().await.ok()?;
             let overall = Arc::clone(&self.overall).acquire_owned().await.ok()?;
             Some(RequestPermit {
@@ -150,22 +150,21 @@ impl<M: AtBank> MemberRequest<M> {
                 _overall: overall,
             })
         };
-        match self.time.within(None, turn).await {
-            // The semaphores are never closed. A permit that is free after the deadline is of no
-            // use.
-            Ok(Some(turn)) if !self.time.is_over() => Ok(turn),
+        match self.time.within(None, permits).await {
+            // The semaphores are never closed. A permit acquired after the deadline is not used.
+            Ok(Some(permit)) if !self.time.is_over() => Ok(permit),
             _ => Err(self.error(ErrorKind::NotAsked {
                 limit: self.limits.deadline,
             })),
         }
     }
 
-    /// Waits for the bank: for so long as for each question, and to the deadline at most.
-    async fn wait<T>(&self, answer: impl Future<Output = T>) -> Result<T, Error> {
+    /// Waits for the bank, up to the timeout of one request and the deadline of all.
+    async fn wait<T>(&self, response: impl Future<Output = T>) -> Result<T, Error> {
         let limits = self.limits;
-        let outcome = self.time.within(Some(limits.each), answer).await;
-        outcome.map_err(|late| {
-            let limit = match late {
+        let outcome = self.time.within(Some(limits.each), response).await;
+        outcome.map_err(|expired| {
+            let limit = match expired {
                 TimeLimit::Each => limits.each,
                 TimeLimit::Deadline => limits.deadline,
             };
@@ -173,42 +172,43 @@ impl<M: AtBank> MemberRequest<M> {
         })
     }
 
-    /// The answer to one question. The turn ends when it is dropped: once the result is sent.
-    pub(super) async fn answer<T>(
+    /// Performs one request to the member. The caller drops the permit once the result is sent.
+    pub(super) async fn perform<T>(
         &self,
-        question: impl Future<Output = Result<T, Error>>,
-    ) -> (FromBank<T>, Option<RequestPermit>) {
-        let (took, outcome, turn) = match self.acquire_permit().await {
-            Ok(turn) => {
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> (BankResult<T>, Option<RequestPermit>) {
+        let (elapsed, outcome, permit) = match self.acquire_permit().await {
+            Ok(permit) => {
                 let began = Instant::now();
-                let outcome = self.wait(question).await.flatten();
-                (began.elapsed(), outcome, Some(turn))
+                let outcome = self.wait(request).await.flatten();
+                (began.elapsed(), outcome, Some(permit))
             }
             Err(error) => (Duration::ZERO, Err(error), None),
         };
-        let answer = FromBank {
+        let result = BankResult {
             member: self.member.shared_key(),
             bank: Arc::clone(&self.bank),
-            took,
+            elapsed,
             outcome,
         };
-        (answer, turn)
+        (result, permit)
     }
 }
 
 impl MemberRequest<AccountInformation> {
-    /// Reads the accounts, and then goes that way with all of them at once, each named by its id.
+    /// Reads the member's accounts, and then runs `read_account` for all of them concurrently, with
+    /// the account and its id.
     pub(super) async fn each_account<T, F: Future<Output = ()>>(
         &self,
         with_balance: bool,
-        results: &ResultSender<FromAccount<T>>,
+        results: &ResultSender<AccountResult<T>>,
         deviations: &DeviationCollector,
-        way: impl Fn(Arc<AccountDetails>, String) -> F,
+        read_account: impl Fn(Arc<AccountDetails>, String) -> F,
     ) {
-        let under = self.handle();
-        let question = Box::pin(async move { under.accounts(with_balance).await });
-        // The turn ends here: the accounts need turns of their own.
-        let accounts = match self.answer(question).await.0.outcome {
+        let consent = self.handle();
+        let request = Box::pin(async move { consent.accounts(with_balance).await });
+        // Drops the permit here, because each account acquires one.
+        let accounts = match self.perform(request).await.0.outcome {
             Ok(mut accounts) => {
                 deviations.append(std::mem::take(&mut accounts.deviations));
                 accounts
@@ -216,33 +216,33 @@ impl MemberRequest<AccountInformation> {
             Err(error) => return results.send(self.item(None, Err(error))).await,
         };
         let accounts = iter(accounts.into_iter().enumerate());
-        let going = accounts.for_each_concurrent(None, |(position, account)| {
+        let all_accounts = accounts.for_each_concurrent(None, |(position, account)| {
             let id = account.resource_id.clone();
             let account = Arc::new(account);
-            let reading = id.map(|id| way(Arc::clone(&account), id));
+            let reading = id.map(|id| read_account(Arc::clone(&account), id));
             async move {
                 if let Some(reading) = reading {
                     return reading.await;
                 }
-                let missing_id = self.about(&account, Err(self.missing_id(position)));
+                let missing_id = self.account_result(&account, Err(self.missing_id(position)));
                 results.send(missing_id).await;
             }
         });
-        going.await;
+        all_accounts.await;
     }
 
-    /// Reads an account's entries, and hands them over one by one; if they break off, then the
-    /// reason last.
-    pub(super) async fn read<T>(
+    /// Reads an account's entries, and sends them one at a time. If reading fails, sends the error
+    /// last.
+    pub(super) async fn send_entries<T>(
         &self,
         account: &Arc<AccountDetails>,
         mut entries: Entries<Result<T, Error>>,
-        results: &ResultSender<FromAccount<T>>,
+        results: &ResultSender<AccountResult<T>>,
         deviations: &DeviationCollector,
     ) {
         let _permit = match self.acquire_permit().await {
-            Ok(turn) => turn,
-            Err(error) => return results.send(self.about(account, Err(error))).await,
+            Ok(permit) => permit,
+            Err(error) => return results.send(self.account_result(account, Err(error))).await,
         };
         loop {
             let entry = self.wait(entries.next()).await;
@@ -252,19 +252,19 @@ impl MemberRequest<AccountInformation> {
                 Ok(Some(entry)) => entry,
                 Err(error) => Err(error),
             };
-            let broken = entry.is_err();
-            results.send(self.about(account, entry)).await;
-            if broken {
+            let is_last = entry.is_err();
+            results.send(self.account_result(account, entry)).await;
+            if is_last {
                 return;
             }
         }
     }
 
-    pub(super) fn about<T>(
+    pub(super) fn account_result<T>(
         &self,
         account: &Arc<AccountDetails>,
         outcome: Result<T, Error>,
-    ) -> FromAccount<T> {
+    ) -> AccountResult<T> {
         self.item(Some(Arc::clone(account)), outcome)
     }
 
@@ -272,8 +272,8 @@ impl MemberRequest<AccountInformation> {
         &self,
         account: Option<Arc<AccountDetails>>,
         outcome: Result<T, Error>,
-    ) -> FromAccount<T> {
-        FromAccount {
+    ) -> AccountResult<T> {
+        AccountResult {
             member: self.member.shared_key(),
             bank: Arc::clone(&self.bank),
             account,
@@ -281,7 +281,7 @@ impl MemberRequest<AccountInformation> {
         }
     }
 
-    /// An account that the bank gave no id cannot be asked about.
+    /// Error for an account without a `resourceId`, which further requests would need.
     fn missing_id(&self, position: usize) -> Error {
         self.error(ErrorKind::missing_resource_id(&format!(
             "accounts[{position}]"

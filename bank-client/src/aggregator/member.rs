@@ -5,34 +5,34 @@ use std::sync::Arc;
 use crate::accounts::AccountInformation;
 use crate::bank::Bank;
 
-/// A handle by which one bank is asked.
-pub trait AtBank: Clone + Send + Sync + 'static {
+/// A handle for requests to one bank.
+pub trait BankHandle: Clone + Send + Sync + 'static {
     /// The bank.
     fn bank(&self) -> &Bank;
 }
 
-impl AtBank for Bank {
+impl BankHandle for Bank {
     fn bank(&self) -> &Bank {
         self
     }
 }
 
-impl AtBank for AccountInformation {
+impl BankHandle for AccountInformation {
     fn bank(&self) -> &Bank {
         self.bank()
     }
 }
 
-/// One of those whom an [`Aggregator`](super::Aggregator) asks.
+/// Member of an [`Aggregator`](super::Aggregator): a bank, or a consent at a bank.
 #[derive(Debug, Clone)]
 pub struct Member<M = AccountInformation> {
     key: Arc<str>,
     handle: M,
 }
 
-impl<M: AtBank> Member<M> {
-    /// A member with a key, which is in each of its outcomes. The key distinguishes two consents at
-    /// one bank.
+impl<M: BankHandle> Member<M> {
+    /// Creates a member whose results carry this key, which distinguishes several consents at one
+    /// bank.
     pub fn new(key: impl Into<Arc<str>>, handle: M) -> Self {
         Self {
             key: key.into(),
@@ -58,7 +58,7 @@ impl<M: AtBank> Member<M> {
 }
 
 /// Its key is the bank's name.
-impl<M: AtBank> From<M> for Member<M> {
+impl<M: BankHandle> From<M> for Member<M> {
     fn from(handle: M) -> Self {
         let name = Arc::<str>::from(handle.bank().name());
         Self::new(name, handle)

@@ -1,8 +1,8 @@
 //! Aggregator: concurrent requests to many banks.
 //!
-//! An [`Aggregator`] asks all its members at the same time, and hands over what they answer as it
-//! arrives. Each member is a bank, mostly with a consent at it. A failure at one bank affects that
-//! bank's result only:
+//! An [`Aggregator`] sends a request to all its members concurrently, and streams their results in
+//! order of arrival. A member is a consent at a bank ([`AccountInformation`]), or a bank without a
+//! consent ([`Bank`](crate::Bank)). A failure at one bank affects that bank's result only:
 //!
 //! ```no_run
 //! use bank_client::AccountInformation;
@@ -12,9 +12,9 @@
 //! # async fn example(at_bank_b: AccountInformation, at_bank_r: AccountInformation) {
 //! let aggregator = Aggregator::builder().member(at_bank_b).member(at_bank_r).build();
 //! let mut totals = Totals::default();
-//! let mut answers = aggregator.accounts(true);
-//! while let Some(answer) = answers.next().await {
-//!     match answer.outcome {
+//! let mut results = aggregator.accounts(true);
+//! while let Some(result) = results.next().await {
+//!     match result.outcome {
 //!         Ok(accounts) => accounts.iter().for_each(|account| totals.add_account(account)),
 //!         Err(error) => eprintln!("{error}; {}", error.advice()),
 //!     }
@@ -25,22 +25,21 @@
 //! # }
 //! ```
 //!
-//! # What holds
+//! # Guarantees
 //!
-//! - Every member has its outcome, in the order of arrival; of balances and transactions, every
-//!   account has its items. A bank that has not answered by [`AggregatorLimits::deadline`] is given
-//!   up, with a [`Timeout`](crate::ErrorKind::Timeout) of its own, or
-//!   [`NotAsked`](crate::ErrorKind::NotAsked) if its turn did not come. What arrived before is
-//!   handed over all the same.
-//! - Nothing is asked before the stream is polled, and nothing goes on once it is dropped.
-//! - Answers that the program does not take do not pile up: a member whose answer waits keeps its
-//!   turn, and an account whose entries wait has no more of them read. While an answer waits for
-//!   the program, the deadline waits as well.
-//! - Each member is asked in a task of its own, so that handshakes use all the cores that the
-//!   runtime has, and a program that takes its time over one answer does not make another bank
-//!   late.
-//! - Members with the same [`Bank`](crate::Bank) (a clone of it) share its connections, and the
-//!   limit for each bank.
+//! - **Completeness.** Every member yields a result; for balances and transactions, every account
+//!   yields its items. At [`AggregatorLimits::deadline`], a bank that has not answered yields a
+//!   [`Timeout`](crate::ErrorKind::Timeout), and one that no request was sent to yields
+//!   [`NotAsked`](crate::ErrorKind::NotAsked). Results that arrived earlier are still yielded.
+//! - **Laziness.** No request is sent before the stream is polled. Dropping the stream cancels all
+//!   requests.
+//! - **Backpressure.** Results that the program has not taken are bounded. A member whose result is
+//!   waiting keeps its permit, and no further pages of a waiting account are read. The deadline is
+//!   paused while a result waits.
+//! - **Parallelism.** Each member's request runs in a separate task, so that TLS handshakes use all
+//!   cores of the runtime. A program that is slow to process one result delays no other bank.
+//! - **Shared limits.** Members with clones of the same [`Bank`](crate::Bank) share its connections
+//!   and its limit on concurrent requests.
 
 mod fan_out;
 mod limits;
@@ -58,7 +57,7 @@ use shared_types::xs2a::transaction::Transaction;
 
 use self::fan_out::{MemberRequest, ResultSender, run};
 pub use self::limits::AggregatorLimits;
-pub use self::member::{AtBank, Member};
+pub use self::member::{BankHandle, Member};
 pub use self::totals::{Total, Totals};
 use crate::accounts::AccountInformation;
 use crate::deviations::DeviationCollector;
@@ -68,8 +67,8 @@ use crate::response::{Entries, Response};
 
 /// Concurrent requests to many banks: see the [module documentation](self).
 ///
-/// Cheap to clone. With consents as members it reads accounts; with mere [`Bank`](crate::Bank)s it
-/// can [`ask`](Self::ask) them whatever does not take a consent.
+/// Cheap to clone. With consents as members, it reads accounts. With [`Bank`](crate::Bank)s as
+/// members, it sends requests that need no consent, by [`request`](Self::request).
 #[derive(Debug, Clone)]
 pub struct Aggregator<M = AccountInformation> {
     members: Arc<[Member<M>]>,
@@ -78,7 +77,7 @@ pub struct Aggregator<M = AccountInformation> {
 
 /// Builder of an [`Aggregator`].
 #[derive(Debug)]
-#[must_use = "it sends nothing before it is built"]
+#[must_use = "no request is sent before the aggregator is built"]
 pub struct AggregatorBuilder<M> {
     members: Vec<Member<M>>,
     limits: AggregatorLimits,
@@ -87,32 +86,32 @@ pub struct AggregatorBuilder<M> {
 /// Result of a request to one member.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct FromBank<T> {
-    /// The member, by its key.
+pub struct BankResult<T> {
+    /// The member's key.
     pub member: Arc<str>,
-    /// The bank, by its name.
+    /// The bank's name.
     pub bank: Arc<str>,
-    /// From the member's turn to its outcome; nothing if its turn did not come.
-    pub took: Duration,
-    /// The answer, or why there is none.
+    /// Time from the request to its outcome. Zero if no request was sent.
+    pub elapsed: Duration,
+    /// The response, or the error.
     pub outcome: Result<T, Error>,
 }
 
 /// Result of a request to one member about one account.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct FromAccount<T> {
-    /// The member, by its key.
+pub struct AccountResult<T> {
+    /// The member's key.
     pub member: Arc<str>,
-    /// The bank, by its name.
+    /// The bank's name.
     pub bank: Arc<str>,
-    /// The account; none if it is the list of accounts that could not be read.
+    /// The account. `None` if the member's list of accounts could not be read.
     pub account: Option<Arc<AccountDetails>>,
-    /// The answer, or why there is none, or no more.
+    /// An item of the account, or the error. After an error, the account has no more items.
     pub outcome: Result<T, Error>,
 }
 
-impl<M: AtBank> Aggregator<M> {
+impl<M: BankHandle> Aggregator<M> {
     /// Starts a builder without members.
     pub fn builder() -> AggregatorBuilder<M> {
         AggregatorBuilder {
@@ -127,108 +126,119 @@ impl<M: AtBank> Aggregator<M> {
         &self.members
     }
 
-    /// Asks every member anything: one outcome for each, in the order of arrival.
+    /// Sends a request to every member. Yields one result for each, in order of arrival.
     ///
     /// ```no_run
     /// # use bank_client::{Bank, aggregator::Aggregator};
     /// # use futures::StreamExt as _;
     /// # async fn example(banks: Vec<Bank>) {
     /// let banks = Aggregator::builder().members(banks).build();
-    /// let mut standings = banks.ask(|bank| async move { bank.consent_status("0f7a…").await });
-    /// # standings.next().await;
+    /// let mut statuses = banks.request(|bank| async move { bank.consent_status("0f7a…").await });
+    /// # statuses.next().await;
     /// # }
     /// ```
     ///
-    /// A question counts as one call, however many calls it makes; let it make them one after the
-    /// other. If it panics, the stream does once every other member's outcome was handed over.
+    /// `send` counts as one request towards the limits, even if it makes several calls; it must make
+    /// them sequentially. If it panics, the stream panics after it has yielded the results of all
+    /// other members.
     #[must_use]
-    pub fn ask<T, A>(
+    pub fn request<T, A>(
         &self,
-        question: impl Fn(M) -> A + Send + Sync + 'static,
-    ) -> BoxStream<'static, FromBank<T>>
+        send: impl Fn(M) -> A + Send + Sync + 'static,
+    ) -> BoxStream<'static, BankResult<T>>
     where
         T: Send + 'static,
         A: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let question = Arc::new(question);
-        run(self, move |request, results: ResultSender<FromBank<T>>| {
-            let question = Arc::clone(&question);
-            async move {
-                let (answer, _permit) = request.answer(Box::pin(question(request.handle()))).await;
-                results.send(answer).await;
-            }
-        })
+        let send = Arc::new(send);
+        run(
+            self,
+            move |request, results: ResultSender<BankResult<T>>| {
+                let send = Arc::clone(&send);
+                async move {
+                    let (result, _permit) = request.perform(Box::pin(send(request.handle()))).await;
+                    results.send(result).await;
+                }
+            },
+        )
     }
 }
 
 impl Aggregator {
-    /// The payment accounts of every member, with balances where the consent opens them.
+    /// The payment accounts of every member. `with_balance` requests their balances as well, which
+    /// are returned if the consent covers them.
     #[must_use]
     pub fn accounts(
         &self,
         with_balance: bool,
-    ) -> BoxStream<'static, FromBank<Response<Vec<AccountDetails>>>> {
-        self.ask(move |under| async move { under.accounts(with_balance).await })
+    ) -> BoxStream<'static, BankResult<Response<Vec<AccountDetails>>>> {
+        self.request(move |consent| async move { consent.accounts(with_balance).await })
     }
 
-    /// The balances of every account of every member: one outcome for each account, in the order of
+    /// The balances of every account of every member: one result for each account, in order of
     /// arrival.
     ///
-    /// An account whose balances come along with the list of accounts is not asked about again.
-    pub fn balances(&self) -> Entries<FromAccount<Vec<Balance>>> {
-        self.with_deviations(|request, results, deviations| async move {
+    /// If the bank's list of accounts contains the balances of an account, they are not requested
+    /// separately.
+    pub fn balances(&self) -> Entries<AccountResult<Vec<Balance>>> {
+        self.run_with_deviations(|request, results, deviations| async move {
             request
                 .each_account(true, &results, &deviations, |account, id| {
                     let (request, results, deviations) = (&request, &results, &deviations);
                     async move {
                         if let Some(balances) = account.balances.clone() {
-                            return results.send(request.about(&account, Ok(balances))).await;
+                            return results
+                                .send(request.account_result(&account, Ok(balances)))
+                                .await;
                         }
-                        let under = request.handle();
-                        let (answer, _permit) = request
-                            .answer(Box::pin(async move { under.balances(&id).await }))
+                        let consent = request.handle();
+                        let (result, _permit) = request
+                            .perform(Box::pin(async move { consent.balances(&id).await }))
                             .await;
-                        let balances = answer.outcome.map(|mut answer| {
-                            deviations.append(std::mem::take(&mut answer.deviations));
-                            answer.into_inner().balances
+                        let balances = result.outcome.map(|mut response| {
+                            deviations.append(std::mem::take(&mut response.deviations));
+                            response.into_inner().balances
                         });
-                        results.send(request.about(&account, balances)).await;
+                        results
+                            .send(request.account_result(&account, balances))
+                            .await;
                     }
                 })
                 .await;
         })
     }
 
-    /// Runs the operation for each member, and adds the deviations to the items.
-    fn with_deviations<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
+    /// Runs `read_member` for each member. Collects the deviations of all responses, and returns
+    /// them with the stream of items.
+    fn run_with_deviations<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
         &self,
-        way: impl Fn(
+        read_member: impl Fn(
             MemberRequest<AccountInformation>,
-            ResultSender<FromAccount<T>>,
+            ResultSender<AccountResult<T>>,
             DeviationCollector,
         ) -> F
         + Send
         + 'static,
-    ) -> Entries<FromAccount<T>> {
+    ) -> Entries<AccountResult<T>> {
         let deviations = DeviationCollector::default();
         let collector = deviations.clone();
         let stream = run(self, move |request, results| {
-            way(request, results, collector.clone())
+            read_member(request, results, collector.clone())
         });
         Entries::new(stream, deviations)
     }
 
-    /// The transactions of every account of every member, entry by entry: within an account in the
-    /// bank's order, pending ones first; between accounts in the order of arrival.
+    /// The transactions of every account of every member, one entry at a time. The entries of one
+    /// account are in the bank's order, pending ones first. Those of different accounts are
+    /// interleaved in order of arrival.
     ///
-    /// If an account cannot be read to its end, the reason is its last item. Items read
-    /// before it are returned.
+    /// If reading an account fails, the error is its last item, after the entries that were read.
     pub fn transactions(
         &self,
         filter: &TransactionFilter,
-    ) -> Entries<FromAccount<Entry<Transaction>>> {
+    ) -> Entries<AccountResult<Entry<Transaction>>> {
         let filter = filter.clone();
-        self.with_deviations(move |request, results, deviations| {
+        self.run_with_deviations(move |request, results, deviations| {
             let filter = filter.clone();
             async move {
                 request
@@ -236,7 +246,9 @@ impl Aggregator {
                         let (request, results, deviations) = (&request, &results, &deviations);
                         let entries = request.handle().transactions(&id, &filter);
                         async move {
-                            request.read(&account, entries, results, deviations).await;
+                            request
+                                .send_entries(&account, entries, results, deviations)
+                                .await;
                         }
                     })
                     .await;
@@ -245,15 +257,15 @@ impl Aggregator {
     }
 }
 
-impl<M: AtBank> AggregatorBuilder<M> {
-    /// One more member: an [`AccountInformation`], a [`Bank`](crate::Bank), or a [`Member`] with a
-    /// key of its own.
+impl<M: BankHandle> AggregatorBuilder<M> {
+    /// Adds a member: an [`AccountInformation`], a [`Bank`](crate::Bank), or a [`Member`] with a
+    /// custom key.
     pub fn member(mut self, member: impl Into<Member<M>>) -> Self {
         self.members.push(member.into());
         self
     }
 
-    /// More members.
+    /// Adds several members.
     pub fn members<I: Into<Member<M>>>(mut self, members: impl IntoIterator<Item = I>) -> Self {
         self.members.extend(members.into_iter().map(Into::into));
         self
@@ -265,7 +277,7 @@ impl<M: AtBank> AggregatorBuilder<M> {
         self
     }
 
-    /// Builds the aggregator. Nothing is sent yet.
+    /// Builds the aggregator. Sends no request.
     #[must_use]
     pub fn build(self) -> Aggregator<M> {
         Aggregator {

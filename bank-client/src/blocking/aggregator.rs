@@ -4,7 +4,7 @@ use shared_types::xs2a::account::{AccountDetails, Balance};
 use shared_types::xs2a::transaction::Transaction;
 
 use super::{Items, Runtime};
-use crate::aggregator::{FromAccount, FromBank};
+use crate::aggregator::{AccountResult, BankResult};
 use crate::pages::{Entry, TransactionFilter};
 use crate::response::Response;
 
@@ -29,12 +29,12 @@ impl Runtime {
 
 impl Aggregator {
     /// The payment accounts of every member, in the order of arrival.
-    pub fn accounts(&self, with_balance: bool) -> Items<FromBank<Response<Vec<AccountDetails>>>> {
+    pub fn accounts(&self, with_balance: bool) -> Items<BankResult<Response<Vec<AccountDetails>>>> {
         self.runtime.items(self.aggregator.accounts(with_balance))
     }
 
     /// The balances of every account of every member.
-    pub fn balances(&self) -> Items<FromAccount<Vec<Balance>>> {
+    pub fn balances(&self) -> Items<AccountResult<Vec<Balance>>> {
         self.runtime.entries(self.aggregator.balances())
     }
 
@@ -42,7 +42,7 @@ impl Aggregator {
     pub fn transactions(
         &self,
         filter: &TransactionFilter,
-    ) -> Items<FromAccount<Entry<Transaction>>> {
+    ) -> Items<AccountResult<Entry<Transaction>>> {
         self.runtime.entries(self.aggregator.transactions(filter))
     }
 }

@@ -5,7 +5,7 @@ use std::future::ready;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use bank_client::aggregator::{FromBank, Member};
+use bank_client::aggregator::{BankResult, Member};
 use bank_client::environment::{Clock as _, SystemClock};
 use bank_client::{
     AccountInformation, Entries, Entry, Error, ErrorKind, Response, TransactionFilter,
@@ -36,8 +36,8 @@ pub(super) async fn accounts(
 ) -> Result<Exit, Failure> {
     let aggregator = targets.aggregator();
     if cards {
-        let answers =
-            aggregator.ask(move |reader| async move { reader.card_accounts(with_balance).await });
+        let answers = aggregator
+            .request(move |reader| async move { reader.card_accounts(with_balance).await });
         return print_accounts(targets, answers, |account| &mut account.balances, screen).await;
     }
     let answers = aggregator.accounts(with_balance);
@@ -49,7 +49,7 @@ pub(super) async fn accounts(
 /// Prints accounts, with their balances of each type newest first.
 async fn print_accounts<T>(
     mut targets: Targets,
-    answers: BoxStream<'static, FromBank<Response<Vec<T>>>>,
+    answers: BoxStream<'static, BankResult<Response<Vec<T>>>>,
     balances: fn(&mut T) -> &mut Option<Vec<Balance>>,
     screen: Screen,
 ) -> Result<Exit, Failure>
@@ -88,7 +88,7 @@ pub(super) fn finish<L: ListRow>(printer: Printer<L>, targets: &Targets) -> Resu
 /// from run to run.
 async fn collect_in_order<T>(
     targets: &mut Targets,
-    mut answers: BoxStream<'static, FromBank<Response<Vec<T>>>>,
+    mut answers: BoxStream<'static, BankResult<Response<Vec<T>>>>,
 ) -> Vec<(Member<AccountInformation>, Vec<T>)> {
     let progress = Progress::of(targets);
     let mut answered = HashMap::new();

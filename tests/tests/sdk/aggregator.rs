@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bank_client::aggregator::{Aggregator, AggregatorLimits, FromAccount, Member, Totals};
+use bank_client::aggregator::{AccountResult, Aggregator, AggregatorLimits, Member, Totals};
 use bank_client::{
     AccountInformation, Bank, Breaker, Entry, Error, ErrorKind, Limits, Retries, ServerRefusal,
 };
@@ -210,7 +210,7 @@ async fn who_has_not_answered_at_the_deadline_is_told_apart_from_who_was_not_ask
         })
         .build();
     let answers: Vec<_> = aggregator
-        .ask(|bank| async move {
+        .request(|bank| async move {
             if bank.name() == "Bank 1" {
                 pending::<()>().await;
             }
@@ -246,7 +246,7 @@ async fn a_bank_that_takes_too_long_does_not_take_the_whole_time() {
             ..without_end()
         })
         .build();
-    let mut answers = aggregator.ask(|_| pending::<Result<(), Error>>());
+    let mut answers = aggregator.request(|_| pending::<Result<(), Error>>());
     let answer = answers.next().await.unwrap();
     assert_eq!(
         answer.outcome.unwrap_err().kind,
@@ -265,7 +265,7 @@ async fn most_at_a_time(members: Vec<Bank>, limits: AggregatorLimits, together: 
     let barrier = Arc::new(Barrier::new(together));
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let seen = Arc::clone(&most);
-    let answers = aggregator.ask(move |_| {
+    let answers = aggregator.request(move |_| {
         let (barrier, now, most) = (barrier.clone(), now.clone(), most.clone());
         async move {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -364,7 +364,7 @@ async fn no_bank_is_asked_before_the_stream_is_polled() {
     assert_eq!(banks.banks[0].requests(), 1);
 }
 
-type Entries = BoxStream<'static, FromAccount<Entry<Transaction>>>;
+type Entries = BoxStream<'static, AccountResult<Entry<Transaction>>>;
 
 /// Number of entries of each account, and the last item of the stream.
 async fn by_account(mut entries: Entries) -> BTreeMap<String, (usize, Option<ErrorKind>)> {
@@ -492,7 +492,7 @@ async fn a_list_of_accounts_that_cannot_be_read_is_one_outcome() {
 async fn a_question_that_panics_panics_once_the_others_were_heard() {
     let banks = ManyBanks::start([Manners::Closed; 3], Duration::ZERO).await;
     let aggregator = Aggregator::builder().members(handles(&banks)).build();
-    let mut answers = aggregator.ask(|bank| async move {
+    let mut answers = aggregator.request(|bank| async move {
         assert_ne!(bank.name(), "Bank 1", "the question's own fault");
         Ok(())
     });
