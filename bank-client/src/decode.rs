@@ -78,7 +78,7 @@ impl<'a> DecodeNotes<'a> {
         self.deviations
     }
 
-    /// Records a deviation. Its path is built only if it is reported.
+    /// Records a deviation. The path is built only if it is recorded, not only counted.
     pub(crate) fn record(
         &mut self,
         path: impl FnOnce(&Self) -> String,
@@ -91,7 +91,7 @@ impl<'a> DecodeNotes<'a> {
             reason: reason.into(),
             outcome,
         });
-        self.deviations.note(deviation, outcome);
+        self.deviations.push(deviation, outcome);
     }
 
     /// Notes what was mended, beside or within an element.
@@ -99,7 +99,7 @@ impl<'a> DecodeNotes<'a> {
         for Repair { at, outcome } in repairs {
             self.record(|_| place(&at.steps), at.reason, outcome);
             if outcome == Outcome::ElementLeftOut {
-                self.deviations.note_nested();
+                self.deviations.count_balance_left_out();
             }
         }
     }
@@ -1038,7 +1038,7 @@ mod tests {
         let answer = answer::<TransactionsResponse>(&body).unwrap();
         let deviations = &answer.deviations;
         assert_eq!(
-            (deviations.left_out(), deviations.listed_left_out()),
+            (deviations.left_out(), deviations.requested_left_out()),
             (1, 0)
         );
     }

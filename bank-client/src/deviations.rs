@@ -1,24 +1,26 @@
-//! Deviations of a bank's answer from the standard that do not make it unreadable.
+//! Tolerated deviations of a bank's response from the standard.
 //!
-//! The policy of reading: money, currencies, the dates that order entries, the ids and links that
-//! are followed, and our own limits are strict. Any other field that is odd is kept in the form it
-//! has, or left out. A strict fault within an element of a list (an account, a balance, an entry)
-//! leaves that element out, and no other. All of it is counted and recorded in [`Deviations`],
-//! beside the answer; where it is in the answer and what was expected there, never its content.
+//! Strict fields must conform: amounts, currencies, the dates by which entries are ordered, the ids
+//! and links that the SDK uses in further requests, and the SDK's own limits. A list element (an
+//! account, a balance or an entry) with a violation in a strict field is left out; the rest of the
+//! list is returned. Any other field that deviates is kept as the bank sent it, or left out.
+//!
+//! [`Deviations`] counts and records all of this next to the response. A record has the path in the
+//! response and the expected value, but none of the response's content.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Outcome for a value that deviates.
+/// What the SDK did with a value that deviates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It is in the answer: as the bank wrote it, or in the standard's form where that is certain
-    /// (`"4"` for `4`).
+    /// The value is returned as the bank sent it, or converted to the standard's form where the
+    /// conversion is unambiguous (`"4"` for `4`).
     Kept,
-    /// The field is not in the answer.
+    /// The field is not returned.
     FieldLeftOut,
-    /// The whole account, balance or entry is not in the answer: the list is not whole.
+    /// The account, balance or entry is not returned, so the list is incomplete.
     ElementLeftOut,
 }
 
@@ -32,35 +34,35 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A value of an answer that is not as the standard has it. It has no content of the answer.
+/// A value of a response that deviates from the standard. Contains no content of the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deviation {
     /// The bank, by its name.
     pub bank: String,
-    /// Path in the answer: `transactions.booked[0].currencyExchange[0].unitCurrency`.
+    /// Path in the response: `transactions.booked[0].currencyExchange[0].unitCurrency`.
     pub path: String,
-    /// The expected value.
+    /// What the standard requires there.
     pub reason: String,
-    /// The outcome.
+    /// What the SDK did with the value.
     pub outcome: Outcome,
 }
 
 impl Deviation {
-    /// The path without positions in lists (`transactions.booked[].valueDate`): the same for each
-    /// element.
+    /// The path without list indices (`transactions.booked[].valueDate`), to group the deviations
+    /// of all elements by field.
     #[must_use]
     pub fn field(&self) -> String {
         let mut field = String::with_capacity(self.path.len());
-        let mut within = false;
+        let mut in_index = false;
         for character in self.path.chars() {
             match character {
                 '[' => {
-                    within = true;
+                    in_index = true;
                     field.push_str("[]");
                 }
-                ']' => within = false,
-                _ if within => {}
+                ']' => in_index = false,
+                _ if in_index => {}
                 other => field.push(other),
             }
         }
@@ -78,19 +80,19 @@ impl fmt::Display for Deviation {
     }
 }
 
-/// All that deviates in an answer, or in several: everything is counted, the first
-/// [`MAX_RECORDED`](Self::MAX_RECORDED) are recorded.
+/// Deviations of one response or several. Counts all of them, and records the first
+/// [`MAX_RECORDED`](Self::MAX_RECORDED).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Deviations {
     recorded: Vec<Deviation>,
     total: usize,
     left_out: usize,
-    /// Those of them that are balances beside or within the requested elements.
-    nested: usize,
+    /// How many of the elements left out are balances in a list of accounts or entries.
+    balances_left_out: usize,
 }
 
 impl Deviations {
-    /// Deviations that are recorded, at most.
+    /// Maximum number of recorded deviations.
     pub const MAX_RECORDED: usize = 100;
 
     /// The total number, including those that are not recorded.
@@ -99,51 +101,51 @@ impl Deviations {
         self.total
     }
 
-    /// Whether everything was as the standard has it.
+    /// Whether nothing deviates.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.total == 0
     }
 
-    /// Elements of lists (accounts, balances, entries) that could not be read and are not in the
-    /// answer. Unless it is 0, the list is not whole.
+    /// Number of list elements (accounts, balances, entries) that were left out because they could
+    /// not be read. Unless it is 0, a list is incomplete.
     #[must_use]
     pub const fn left_out(&self) -> usize {
         self.left_out
     }
 
-    /// The deviations in the order of the answer, [`MAX_RECORDED`](Self::MAX_RECORDED) of them at
-    /// most.
+    /// The first [`MAX_RECORDED`](Self::MAX_RECORDED) deviations, in the order of the response.
     pub fn iter(&self) -> std::slice::Iter<'_, Deviation> {
         self.recorded.iter()
     }
 
-    /// Elements of the requested lists that were left out, without balances beside or within them.
-    pub(crate) const fn listed_left_out(&self) -> usize {
-        self.left_out - self.nested
+    /// Number of accounts or entries that were left out of the requested list. Balances that came
+    /// with them are not counted.
+    pub(crate) const fn requested_left_out(&self) -> usize {
+        self.left_out - self.balances_left_out
     }
 
-    /// Counts a left out balance beside or within the requested elements.
-    pub(crate) const fn note_nested(&mut self) {
-        self.nested += 1;
+    /// Counts an element left out as a balance that came with the requested list.
+    pub(crate) const fn count_balance_left_out(&mut self) {
+        self.balances_left_out += 1;
     }
 
-    /// Adds those of another answer.
+    /// Adds the deviations of another response.
     pub fn append(&mut self, other: Self) {
         self.total += other.total;
         self.left_out += other.left_out;
-        self.nested += other.nested;
+        self.balances_left_out += other.balances_left_out;
         let room = Self::MAX_RECORDED.saturating_sub(self.recorded.len());
         self.recorded.extend(other.recorded.into_iter().take(room));
     }
 
-    /// Whether one more would be recorded.
+    /// Whether another deviation would be recorded, and not only counted.
     pub(crate) fn has_room(&self) -> bool {
         self.recorded.len() < Self::MAX_RECORDED
     }
 
-    /// Counts one, and records it, if given.
-    pub(crate) fn note(&mut self, deviation: Option<Deviation>, outcome: Outcome) {
+    /// Counts a deviation. Records it as well, unless it is `None` because there is no room.
+    pub(crate) fn push(&mut self, deviation: Option<Deviation>, outcome: Outcome) {
         self.total += 1;
         self.left_out += usize::from(outcome == Outcome::ElementLeftOut);
         self.recorded.extend(deviation);
@@ -159,7 +161,7 @@ impl<'a> IntoIterator for &'a Deviations {
     }
 }
 
-/// Collector of the deviations of a stream, while it is read.
+/// Deviations of a stream that is being read. Clones share the same collection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DeviationCollector(Arc<Mutex<Deviations>>);
 
@@ -175,13 +177,14 @@ impl DeviationCollector {
         self.lock(std::mem::take)
     }
 
-    pub(crate) fn so_far(&self) -> Deviations {
+    /// The deviations since the last [`take`](Self::take).
+    pub(crate) fn snapshot(&self) -> Deviations {
         self.lock(|collected| collected.clone())
     }
 
-    fn lock<T>(&self, look: impl FnOnce(&mut Deviations) -> T) -> T {
-        // Counting and pushing leave nothing half done.
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn lock<T>(&self, access: impl FnOnce(&mut Deviations) -> T) -> T {
+        // A panic under the lock leaves the counts usable, so poisoning is ignored.
+        access(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -190,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_are_counted_and_the_first_are_told() {
+    fn all_deviations_are_counted_and_the_first_are_recorded() {
         let mut deviations = Deviations::default();
         for index in 0..150 {
             let outcome = if index % 2 == 0 {
@@ -198,19 +201,19 @@ mod tests {
             } else {
                 Outcome::ElementLeftOut
             };
-            let told = deviations.has_room().then(|| Deviation {
+            let recorded = deviations.has_room().then(|| Deviation {
                 bank: "Bank B".to_owned(),
                 path: format!("balances[{index}].x"),
                 reason: "expected y".to_owned(),
                 outcome,
             });
-            deviations.note(told, outcome);
+            deviations.push(recorded, outcome);
         }
-        let mut twice = deviations.clone();
-        twice.append(deviations);
-        assert_eq!((twice.total(), twice.left_out()), (300, 150));
-        assert_eq!(twice.iter().count(), Deviations::MAX_RECORDED);
-        let first = twice.iter().next().unwrap();
+        let mut combined = deviations.clone();
+        combined.append(deviations);
+        assert_eq!((combined.total(), combined.left_out()), (300, 150));
+        assert_eq!(combined.iter().count(), Deviations::MAX_RECORDED);
+        let first = combined.iter().next().unwrap();
         assert_eq!(first.field(), "balances[].x");
         assert_eq!(
             first.to_string(),

@@ -275,7 +275,7 @@ impl<T> EntryPage<T> {
             return Err(ErrorKind::NotListed { reason: unlisted });
         }
         Ok(Self {
-            left_out: deviations.listed_left_out(),
+            left_out: deviations.requested_left_out(),
             deviations,
             lists_booked: lists.booked.is_some(),
             lists_pending: lists.pending.is_some() || !request.wants_booked(),

@@ -129,14 +129,14 @@ impl<T> Entries<T> {
     /// not be read are not among the items: they are [counted](Deviations::left_out) here.
     #[must_use]
     pub fn deviations(&self) -> Deviations {
-        self.told.so_far()
+        self.told.snapshot()
     }
 
     /// Whether no entry of the pages that were read so far was left out because it could not be
     /// read.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.told.so_far().left_out() == 0
+        self.told.snapshot().left_out() == 0
     }
 
     /// The same beside other items, each made of one of these.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
-use super::{Kind, LARGEST_RECORD, LONGEST_ID, Store, StoreError, Version};
+use super::{Kind, MAX_ID_BYTES, MAX_RECORD_BYTES, Store, StoreError, Version};
 
 /// All of it. `fresh` gives an empty store each time. It panics where a promise is not kept.
 pub async fn all<F: Future<Output = Arc<dyn Store>>>(fresh: impl Fn() -> F) {
@@ -111,15 +111,15 @@ pub async fn lists_go_by_id(store: &dyn Store) {
 
 /// Ids and records have a greatest length, and an error of their own past it.
 pub async fn limits_are_kept(store: &dyn Store) {
-    let longest = "x".repeat(LONGEST_ID);
-    let largest = vec![7; LARGEST_RECORD];
+    let longest = "x".repeat(MAX_ID_BYTES);
+    let largest = vec![7; MAX_RECORD_BYTES];
     let version = store.put(Kind::Token, &longest, None, &largest).await;
     version.unwrap();
     for bad in [String::new(), format!("{longest}x")] {
         let outcome = store.put(Kind::Token, &bad, None, b"").await;
-        assert!(matches!(outcome, Err(StoreError::Id)), "{outcome:?}");
+        assert!(matches!(outcome, Err(StoreError::InvalidId)), "{outcome:?}");
     }
-    let larger = vec![7; LARGEST_RECORD + 1];
+    let larger = vec![7; MAX_RECORD_BYTES + 1];
     let outcome = store.put(Kind::Token, "a", None, &larger).await;
     assert!(matches!(outcome, Err(StoreError::TooLarge)), "{outcome:?}");
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Kind, Record, Store, StoreError, Version, check};
+use super::{Kind, Record, Store, StoreError, Version, check_record};
 
 /// Keeps records in memory: for tests, and for programs that connect anew each time.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl Store for MemoryStore {
         &self,
         kind: Kind,
         after: &str,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<(String, Record)>, StoreError> {
         let kept = self.lock();
         let from = (kind, after.to_owned());
@@ -51,7 +51,7 @@ impl Store for MemoryStore {
             .records
             .range((Bound::Excluded(from), Bound::Unbounded));
         let of_kind = later.take_while(|((other, _), _)| *other == kind);
-        let found = of_kind.take(most);
+        let found = of_kind.take(limit);
         Ok(found
             .map(|((_, id), record)| (id.clone(), record.clone()))
             .collect())
@@ -61,13 +61,13 @@ impl Store for MemoryStore {
         &self,
         kind: Kind,
         id: &str,
-        seen: Option<Version>,
+        expected: Option<Version>,
         sealed: &[u8],
     ) -> Result<Version, StoreError> {
-        check(id, sealed)?;
+        check_record(id, sealed)?;
         let mut kept = self.lock();
         let key = (kind, id.to_owned());
-        if kept.records.get(&key).map(|record| record.version) != seen {
+        if kept.records.get(&key).map(|record| record.version) != expected {
             return Err(StoreError::Conflict);
         }
         kept.last += 1;
@@ -77,10 +77,10 @@ impl Store for MemoryStore {
         Ok(version)
     }
 
-    async fn remove(&self, kind: Kind, id: &str, seen: Version) -> Result<(), StoreError> {
+    async fn remove(&self, kind: Kind, id: &str, expected: Version) -> Result<(), StoreError> {
         let mut kept = self.lock();
         let key = (kind, id.to_owned());
-        if kept.records.get(&key).map(|record| record.version) != Some(seen) {
+        if kept.records.get(&key).map(|record| record.version) != Some(expected) {
             return Err(StoreError::Conflict);
         }
         kept.records.remove(&key);

@@ -1,12 +1,13 @@
 //! Store for consents and tokens.
 //!
-//! A [`Store`] keeps sealed records, and never sees what is in one: sealing is done before, by a
-//! [`Vault`](crate::vault::Vault). There is one on SQLite (feature `sqlite`), and one in memory for
-//! tests. A program that wants another writes these four methods, and runs `store::contract`
-//! (feature `test-util`) on it.
+//! A [`Store`] holds records that a [`Vault`](crate::vault::Vault) has encrypted ("sealed")
+//! beforehand, and never sees their plaintext. `SqliteStore` (feature `sqlite`) is for production,
+//! [`MemoryStore`] for tests. To use another database, implement the four methods of [`Store`],
+//! and test them with `store::contract` (feature `test-util`).
 //!
-//! Several processes can share a store. Each record has a version, and is written or removed only
-//! by a process that has read the latest one: no write overwrites an unread change.
+//! Several processes can share a store: optimistic locking prevents lost updates. Each record has a
+//! version; a write or removal names the version that it replaces, and fails with
+//! [`StoreError::Conflict`] if the record has another one.
 
 use std::fmt;
 
@@ -29,37 +30,37 @@ pub(crate) use self::sealed::Sealed;
 pub use self::sqlite::SqliteStore;
 pub use self::tokens::{Owner, Token, Tokens};
 
-/// Keeps sealed records.
+/// Key-value store for sealed records.
 ///
-/// The result of a method is durable: it survives the end of the process, and the loss of power,
-/// as far as the store is one that does.
+/// A persistent store returns success only once the change is on disk, where it survives a crash
+/// and a power failure.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// The record of that kind and id.
+    /// Returns the record with this kind and id.
     async fn get(&self, kind: Kind, id: &str) -> Result<Option<Record>, StoreError>;
 
-    /// Records of that kind whose ids come after `after`, in the order of their ids' bytes; `most`
-    /// of them at most.
+    /// Returns up to `limit` records of this kind with ids greater than `after`, ordered by the
+    /// bytes of their ids.
     async fn list(
         &self,
         kind: Kind,
         after: &str,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<(String, Record)>, StoreError>;
 
-    /// Writes a record, and returns its new version. `seen` is the version it has to have, or
-    /// `None` if there must be none yet; else the answer is [`StoreError::Conflict`], and nothing
-    /// is changed.
+    /// Writes a record, and returns its new version. `expected` is the version to replace, or
+    /// `None` to create the record. If the record has another version, this fails with
+    /// [`StoreError::Conflict`] and changes nothing.
     async fn put(
         &self,
         kind: Kind,
         id: &str,
-        seen: Option<Version>,
+        expected: Option<Version>,
         sealed: &[u8],
     ) -> Result<Version, StoreError>;
 
-    /// Removes a record of that version.
-    async fn remove(&self, kind: Kind, id: &str, seen: Version) -> Result<(), StoreError>;
+    /// Removes a record. Fails with [`StoreError::Conflict`] if its version is not `expected`.
+    async fn remove(&self, kind: Kind, id: &str, expected: Version) -> Result<(), StoreError>;
 }
 
 /// Kind of a record.
@@ -68,17 +69,17 @@ pub trait Store: Send + Sync + 'static {
 pub enum Kind {
     /// A customer's connection to a bank, with its consents.
     Connection,
-    /// Learnt properties of a bank.
+    /// What the SDK has learnt about a bank from its responses.
     Bank,
     /// A token.
     Token,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Connection, Self::Bank, Self::Token];
 
-    /// As it is stored.
+    /// Name of the kind in the store.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -95,17 +96,17 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A version of a record. A store gives none out twice, not even for records of the same id one
-/// after another.
+/// Version of a record. A store never assigns the same version twice, not even after a record was
+/// removed and created again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
-/// A record, as it is stored.
+/// A stored record.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its version.
     pub version: Version,
-    /// Its content, sealed.
+    /// Its encrypted content.
     pub sealed: Vec<u8>,
 }
 
@@ -116,41 +117,41 @@ impl fmt::Debug for Record {
     }
 }
 
-/// The longest id, in bytes.
-pub const LONGEST_ID: usize = 200;
+/// Maximum length of an id, in bytes.
+pub const MAX_ID_BYTES: usize = 200;
 
-/// The largest record, in bytes.
-pub const LARGEST_RECORD: usize = 1024 * 1024;
+/// Maximum size of a record, in bytes.
+pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
 
 /// Failure of a store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The record has another version than the one that was seen.
-    #[error("the record was changed meanwhile; read it again")]
+    /// The record's version is not the expected one: it has changed since it was read.
+    #[error("the record has changed since it was read; read it again")]
     Conflict,
-    /// The id has no byte, or more than [`LONGEST_ID`].
-    #[error("an id has 1 to {LONGEST_ID} bytes")]
-    Id,
-    /// The record is larger than [`LARGEST_RECORD`].
-    #[error("a record has {LARGEST_RECORD} bytes at most")]
+    /// The id is empty, or longer than [`MAX_ID_BYTES`].
+    #[error("the id must have 1 to {MAX_ID_BYTES} bytes")]
+    InvalidId,
+    /// The record is larger than [`MAX_RECORD_BYTES`].
+    #[error("the record exceeds {MAX_RECORD_BYTES} bytes")]
     TooLarge,
-    /// The file was made by a newer version of this program.
+    /// A newer version of this program has created or migrated the file.
     #[error(
-        "{path} was made by a newer version of this program ({found}; this one knows {known}); use that one"
+        "{path} has schema version {found}, but this program supports {supported}; use a newer version"
     )]
-    Newer {
-        /// Which file.
+    NewerSchema {
+        /// Path of the file.
         path: String,
-        /// The version of its tables.
+        /// Schema version of the file.
         found: i64,
-        /// The latest that is known here.
-        known: i64,
+        /// Latest schema version that this program supports.
+        supported: i64,
     },
-    /// The file cannot be opened or made.
-    #[error("{path} cannot be opened or made: {cause}")]
+    /// The file cannot be opened or created.
+    #[error("{path} cannot be opened or created: {cause}")]
     Open {
-        /// Which file.
+        /// Path of the file.
         path: String,
         /// The cause.
         cause: Box<dyn std::error::Error + Send + Sync>,
@@ -160,12 +161,12 @@ pub enum StoreError {
     Failed(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Whether a record may be written. Each store asks this first.
-pub fn check(id: &str, sealed: &[u8]) -> Result<(), StoreError> {
-    if id.is_empty() || id.len() > LONGEST_ID {
-        return Err(StoreError::Id);
+/// Checks the limits of a record's id and size. Implementations of [`Store::put`] call this first.
+pub fn check_record(id: &str, sealed: &[u8]) -> Result<(), StoreError> {
+    if id.is_empty() || id.len() > MAX_ID_BYTES {
+        return Err(StoreError::InvalidId);
     }
-    if sealed.len() > LARGEST_RECORD {
+    if sealed.len() > MAX_RECORD_BYTES {
         return Err(StoreError::TooLarge);
     }
     Ok(())

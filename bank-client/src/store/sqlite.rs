@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sqlx::sqlite::{SqliteRow, SqliteSynchronous};
 use sqlx::{Row as _, SqlitePool};
 
-use super::{Kind, Record, Store, StoreError, Version, check};
+use super::{Kind, Record, Store, StoreError, Version, check_record};
 use crate::sqlite::{self, OpenError};
 
 const MIGRATIONS: [(i64, &str, &str); 1] = [(
@@ -33,10 +33,10 @@ impl SqliteStore {
         // Committed data survives a power failure, not only a crash.
         let opened = sqlite::open(path, &MIGRATIONS, SqliteSynchronous::Full, PATIENCE).await;
         let (pool, _opening) = opened.map_err(|error| match error {
-            OpenError::Newer(found) => StoreError::Newer {
+            OpenError::Newer(found) => StoreError::NewerSchema {
                 path: path.display().to_string(),
                 found,
-                known: MIGRATIONS
+                supported: MIGRATIONS
                     .iter()
                     .map(|(version, ..)| *version)
                     .max()
@@ -93,14 +93,14 @@ impl Store for SqliteStore {
         &self,
         kind: Kind,
         after: &str,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<(String, Record)>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, version, sealed FROM record WHERE kind = ? AND id > ? ORDER BY id LIMIT ?",
         )
         .bind(kind.as_str())
         .bind(after)
-        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&self.pool)
         .await?;
         rows.iter()
@@ -112,17 +112,17 @@ impl Store for SqliteStore {
         &self,
         kind: Kind,
         id: &str,
-        seen: Option<Version>,
+        expected: Option<Version>,
         sealed: &[u8],
     ) -> Result<Version, StoreError> {
-        check(id, sealed)?;
+        check_record(id, sealed)?;
         // It waits for its turn now, so that it cannot fail for that later.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let version: i64 = sqlx::query("UPDATE version SET last = last + 1 RETURNING last")
             .fetch_one(&mut *transaction)
             .await?
             .try_get(0)?;
-        let query = match seen {
+        let query = match expected {
             None => sqlx::query(
                 "INSERT INTO record (version, sealed, kind, id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
             ),
@@ -135,9 +135,9 @@ impl Store for SqliteStore {
             .bind(sealed)
             .bind(kind.as_str())
             .bind(id);
-        let query = match seen {
+        let query = match expected {
             None => query,
-            Some(seen) => query.bind(stored(seen)),
+            Some(expected) => query.bind(stored(expected)),
         };
         if query.execute(&mut *transaction).await?.rows_affected() == 0 {
             // It is rolled back.
@@ -148,11 +148,11 @@ impl Store for SqliteStore {
         Ok(Version(version))
     }
 
-    async fn remove(&self, kind: Kind, id: &str, seen: Version) -> Result<(), StoreError> {
+    async fn remove(&self, kind: Kind, id: &str, expected: Version) -> Result<(), StoreError> {
         let removed = sqlx::query("DELETE FROM record WHERE kind = ? AND id = ? AND version = ?")
             .bind(kind.as_str())
             .bind(id)
-            .bind(stored(seen))
+            .bind(stored(expected))
             .execute(&self.pool)
             .await?;
         if removed.rows_affected() == 0 {
@@ -244,7 +244,7 @@ mod tests {
         store.close().await;
         let error = SqliteStore::open(&path).await.unwrap_err();
         assert!(
-            matches!(error, StoreError::Newer { found: 9000, .. }),
+            matches!(error, StoreError::NewerSchema { found: 9000, .. }),
             "{error}"
         );
         assert!(error.to_string().contains("newer.db"), "{error}");

@@ -178,7 +178,7 @@ async fn fetch<T: Account + Serialize>(
     told.append(answer.deviations.clone());
     let error = |kind| access.under.bank().error(kind);
     let mut list = AccountList {
-        left_out: answer.deviations.listed_left_out(),
+        left_out: answer.deviations.requested_left_out(),
         ..AccountList::default()
     };
     for account in answer {

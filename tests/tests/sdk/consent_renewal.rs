@@ -510,16 +510,16 @@ impl Store for Killed {
         &self,
         kind: Kind,
         after: &str,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<(String, Record)>, StoreError> {
-        self.store.list(kind, after, most).await
+        self.store.list(kind, after, limit).await
     }
 
     async fn put(
         &self,
         kind: Kind,
         id: &str,
-        seen: Option<Version>,
+        expected: Option<Version>,
         sealed: &[u8],
     ) -> Result<Version, StoreError> {
         let left = &self.writes_left;
@@ -527,7 +527,7 @@ impl Store for Killed {
             left.checked_sub(1)
         })
         .map_err(|_| StoreError::Failed("killed".into()))?;
-        self.store.put(kind, id, seen, sealed).await
+        self.store.put(kind, id, expected, sealed).await
     }
 
     async fn remove(&self, _: Kind, _: &str, _: Version) -> Result<(), StoreError> {
