@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-/// Whether others can use a file that holds secrets. The owner alone writes it, and beside the owner at most a group reads it,
-/// as where secrets are mounted. A file that is not there is open to nobody.
+/// Whether others than its owner can write a file with secrets, or others than its owner and group
+/// can read it. Mounted secrets are often readable by a group. A missing file is not open.
 #[cfg(unix)]
 pub(crate) fn is_open_to_others(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;

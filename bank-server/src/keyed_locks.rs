@@ -1,4 +1,4 @@
-//! Locks by name, within this process: holders of one name come one after the other.
+//! Locks by name, within this process: one holder of a name at a time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -7,12 +7,13 @@ use tokio::sync::OwnedMutexGuard;
 
 type Lock = tokio::sync::Mutex<()>;
 
-/// Locks by name. Cheap to clone: all clones share them. It holds the names that are locked or waited for, and no others.
+/// Locks by name. Cheap to clone: all clones share them. Stores only the names that are locked or
+/// waited for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct KeyedLocks(Arc<Mutex<HashMap<String, Weak<Lock>>>>);
 
 impl KeyedLocks {
-    /// Waits until no one else has that name, and keeps it until the guard is dropped. Who came first goes first.
+    /// Locks a name until the guard is dropped. Waits in first-in, first-out order.
     pub(crate) async fn lock(&self, name: &str) -> OwnedMutexGuard<()> {
         self.named(name).lock_owned().await
     }

@@ -81,7 +81,7 @@ enum Command {
     },
 }
 
-/// Exit code of a program that SIGINT has ended, as shells know it.
+/// Exit code that shells report for a program that SIGINT has ended.
 const INTERRUPTED: i32 = 130;
 
 /// Cause, and what to do.

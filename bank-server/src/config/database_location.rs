@@ -223,7 +223,7 @@ mod tests {
             "postgres://bank@db.bank.example/bank",
             "postgres://bank@db.bank.example/bank?sslmode=require",
             "postgres://bank@db.bank.example/bank?sslmode=verify-ca&sslrootcert=ca.pem",
-            // `sslrootcert` is required: without it, any public authority would be accepted.
+            // Without `sslrootcert`, any authority's certificate would be accepted.
             "postgres://bank@db.bank.example/bank?sslmode=verify-full",
             "postgres://bank@localhost/bank?host=db.bank.example",
         ] {

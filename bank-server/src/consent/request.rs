@@ -16,7 +16,7 @@ pub struct Violation {
     pub code: MessageCode,
     /// Path in the body.
     pub path: String,
-    /// Text that says how to correct it.
+    /// How to correct it.
     pub text: &'static str,
 }
 
@@ -35,8 +35,8 @@ fn ensure(
     }
 }
 
-/// Accounts that a consent may name in one list; a customer with more is asked for a global
-/// consent.
+/// Maximum number of accounts in one list of a consent. For a customer with more accounts, the TPP
+/// requests a global consent.
 const MAX_ACCOUNTS: usize = 100;
 
 /// Checks the body of `POST /v1/consents` beyond its form.

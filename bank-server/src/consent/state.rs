@@ -10,8 +10,8 @@ use crate::calendar::Calendar;
 use crate::domain::Consent;
 
 /// How long after its approval a consent for one read ends, if it is not used: as long as a consent
-/// waits for its approval by default. Its TPP asked for it to read now, with the customer there; no
-/// rule sets a time, and the standard has the bank cut `validUntil`.
+/// waits for its approval by default. The TPP requested it for a read while the customer is
+/// present. No rule sets a time, and the standard lets the bank shorten `validUntil`.
 pub const ONE_OFF_UNUSED: TimeDelta = TimeDelta::minutes(60);
 
 /// Event in the life of a consent.

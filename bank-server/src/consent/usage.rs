@@ -9,8 +9,8 @@ use crate::calendar::Calendar;
 use crate::config::ConsentConfig;
 use crate::domain::Consent;
 
-/// The last day of a consent that is asked for now, up to that day. One for one read ends on the
-/// last day on which it can be read: approved at the last moment, and first used at the last.
+/// The last day of a consent that is requested now, `asked` at the latest. A one-off consent ends
+/// on the last day on which it can be used: if it is approved, and first used, as late as possible.
 #[must_use]
 pub fn last_day(
     rules: &ConsentConfig,

@@ -74,8 +74,8 @@ pub struct Page<T> {
     pub newest: Option<Arrival>,
 }
 
-/// A transaction in the standard's JSON form, as it goes into a list. A page of them may share one
-/// text.
+/// A transaction as a JSON object of the standard, an element of a list. The transactions of a page
+/// may share one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Its `transactionId` or `cardTransactionId`, if it has one.
@@ -135,7 +135,7 @@ pub trait CoreBanking: Send + Sync + 'static {
     /// The accounts of one customer, in an order that stays the same.
     async fn accounts_of(&self, psu: &PsuId) -> Result<Vec<Account>>;
 
-    /// Those of the accounts that exist, in the order of `ids`.
+    /// The accounts with these ids, in the order of `ids`. Ids that do not exist are omitted.
     async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Account>>;
 
     /// The balances of each of `ids`, in that order; an account without any has an empty list.
@@ -208,11 +208,11 @@ pub trait CoreBanking: Send + Sync + 'static {
     }
 
     /// A page of those transactions of a payment account in whose names and purposes a text occurs,
-    /// without regard to case. There can be fewer than `limit`, or none, and still a next page: one
-    /// call looks through so much and no more.
+    /// without regard to case. A page can have fewer than `limit`, or none, and still a next page,
+    /// because the work of one call is limited.
     ///
-    /// As it is here, it reads the account's pages, at most twenty of them; a system with an index
-    /// of texts does better.
+    /// The default implementation reads up to twenty pages of the account. A core banking system
+    /// with a full-text index can do better.
     async fn find_transactions(
         &self,
         account: &AccountId,

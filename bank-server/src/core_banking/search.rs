@@ -14,8 +14,8 @@ const LOOKS: usize = 20;
 /// Search, page by page: [`next`](Self::next) returns the next query, [`take`](Self::take) filters
 /// its result.
 ///
-/// Each page that is read is as large as what is still missing of the results, so that there are
-/// never more than were asked for; once half of them are found, that is enough.
+/// Each page that is read is as large as what is still missing of the results, so that no more
+/// than the requested number are found. The search stops once half of them are.
 pub(super) struct Search<T> {
     text: String,
     query: TransactionQuery,
@@ -40,7 +40,7 @@ impl<T: Searchable> Search<T> {
         }
     }
 
-    /// The next query, if the search goes on.
+    /// The next query, or `None` if the search is finished.
     pub(super) fn next(&mut self) -> Option<TransactionQuery> {
         let found = self.found.pending.len() + self.found.booked.len();
         if self.over
@@ -137,8 +137,8 @@ mod tests {
         }
     }
 
-    /// Searches a list of which every `each`th holds the text; says what was found, and where the
-    /// next page starts.
+    /// Searches a list of which every `each`th holds the text; returns the entries found, and
+    /// where the next page starts.
     fn search(
         length: usize,
         each: usize,

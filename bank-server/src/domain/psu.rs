@@ -1,4 +1,4 @@
-//! PSU ids: the names under which a bank knows its customers.
+//! PSU ids: the ids by which a bank identifies its customers.
 
 use std::fmt;
 

@@ -2,8 +2,8 @@
 //! `X-Forwarded-For`.
 //!
 //! Failed log-ins are counted by it. The header is read from the configured proxies only; from any
-//! other peer it is ignored. A request of a trusted proxy that names no address is refused, because
-//! its browsers could not be distinguished.
+//! other peer it is ignored. A request of a trusted proxy that names no address is rejected,
+//! because its browsers could not be distinguished.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -229,7 +229,7 @@ fn log_out(visit: &Visit) -> Markup {
     }
 }
 
-/// Form that ends the session and goes on at that page, with another log-in.
+/// Form that ends the session and continues at `path` after another log-in.
 pub(super) fn as_another_customer(visit: &Visit, path: &str) -> Markup {
     html! {
         form method="post" action="/log-out" {

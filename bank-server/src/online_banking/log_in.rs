@@ -166,7 +166,7 @@ impl LogIn {
         credentials: CredentialsVersion,
     ) -> PageResult {
         if !visit.begin(psu, self.scope(), credentials).await? {
-            // The credentials were replaced meanwhile.
+            // The credentials were replaced since they were checked.
             return self.failed(visit, ScaError::WrongCredentials);
         }
         if let Some(id) = self.to.authorisation() {

@@ -281,7 +281,7 @@ impl Lockout {
     /// Reverts an attempt that was no guess.
     pub(super) async fn forgive(&self, attempt: Attempt<'_>) -> Result<()> {
         for one in &attempt.counted {
-            // The time of the failure before counts again, unless others were counted meanwhile.
+            // Restores the time of the previous failure, unless other failures were counted since.
             sqlx::query(
                 "UPDATE failure SET failed = failed - 1, \
                  last = CASE WHEN failed - 1 = $2 THEN $3 ELSE last END \

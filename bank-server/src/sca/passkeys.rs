@@ -236,7 +236,7 @@ impl Passkeys {
         psu: &PsuId,
         subject: &Subject,
     ) -> Result<T> {
-        // To the end: before that, SQLite has given the row, and not committed that it is gone.
+        // Reads all rows: before that, SQLite has returned the row, but not committed its deletion.
         let states: Vec<String> = sqlx::query_scalar(
             "DELETE FROM passkey_question WHERE psu = $1 AND subject = $2 AND asked > $3 AND asked <= $4 RETURNING state",
         )
@@ -487,7 +487,8 @@ mod tests {
         let (scene, authenticator) = (Scene::set().await, Authenticator::new());
         let version = scene.credentials.version(&scene.anna).await.unwrap();
         scene.add(&authenticator, version).await.unwrap();
-        // Asked at a time: each with the key as it is then, which has signed nothing.
+        // Three challenges are open at the same time. The key has signed nothing when they are
+        // issued.
         let asked = [
             scene.ask("x").await,
             scene.ask("y").await,

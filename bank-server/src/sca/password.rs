@@ -1,7 +1,7 @@
 //! Password hashing with argon2id (RFC 9106).
 //!
 //! The server checks as many passwords at a time as the machine has cores, and one more that is
-//! reserved for devices that the bank knows: a crowd of strangers does not keep them waiting.
+//! reserved for known devices, so that log-ins from unknown devices do not keep them waiting.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -164,13 +164,13 @@ mod tests {
         assert!(passwords.turn(true).now_or_never().is_none());
         assert!(passwords.turn(false).now_or_never().is_none());
         turns.clear();
-        // Strangers take what all have, and no more.
+        // Unknown devices take the shared turns, but not the reserved one.
         for _ in 0..all {
             turns.push(passwords.turn(false).now_or_never().unwrap().unwrap());
         }
         assert!(passwords.turn(false).now_or_never().is_none());
         let reserved = passwords.turn(true).now_or_never().unwrap().unwrap();
-        // While that one is taken, the next free turn is a known device's too.
+        // While the reserved turn is taken, the next free turn goes to a known device as well.
         let waiting = passwords.turn(true);
         tokio::pin!(waiting);
         assert!(waiting.as_mut().now_or_never().is_none());

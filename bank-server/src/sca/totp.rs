@@ -7,7 +7,7 @@
 //! (Delegated Regulation (EU) 2018/389, articles 4(3) and 5). A code is used once, and so are all
 //! before it.
 //!
-//! A request on a device that the bank knows keeps its steps: an attacker who has stolen the
+//! A request on a known device keeps its steps: an attacker who has stolen the
 //! password alone and requests codes all the time does not keep the customer from a code.
 
 use async_trait::async_trait;
@@ -378,8 +378,8 @@ mod tests {
             asked.clone().answer("y", &code(0), &secret(), NOW).1,
             Answer::NotAsked
         );
-        // Something else is asked while the customer reads her code off: that step, and those
-        // before it, stay with the first.
+        // A code for another subject is requested while the customer reads the first code: that
+        // step, and those before it, stay with the first subject.
         let other = asked.request("y", false, NOW + 5).unwrap();
         for taken in [code(-1), code(0)] {
             assert_eq!(
@@ -429,7 +429,7 @@ mod tests {
             let again = used.at(NOW).request("x", false, NOW).unwrap();
             let (_, answer) = again.answer("x", &code(2), &secret(), NOW + 60);
             assert_eq!(answer, Answer::Right, "{ahead}");
-            // What was asked for there keeps its place from now, and can be answered.
+            // A request made by that clock keeps its place from now, and can be answered.
             let asked = asked.at(NOW);
             let until = NOW + HOLD.num_seconds();
             assert_eq!(asked.clone().request("x", false, NOW), Err(until));

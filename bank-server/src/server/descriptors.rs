@@ -25,7 +25,7 @@ pub(super) fn connection_budget(pages: usize) -> ConnectionBudget {
 }
 
 fn divide(limit: Option<usize>, pages: usize) -> ConnectionBudget {
-    // A semaphore has no more permits than that.
+    // The maximum number of permits of a semaphore.
     let limit = limit.unwrap_or(usize::MAX).min(usize::MAX >> 3);
     let free = limit.saturating_sub(RESERVED).max(2);
     let pages = pages.min(free / 2);

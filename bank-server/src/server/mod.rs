@@ -175,8 +175,9 @@ impl BankServer {
         self
     }
 
-    /// Sets a parent span for everything the bank does. It distinguishes the bank's log lines from
-    /// those of other banks in the same process. Without one, each request is the root of a trace.
+    /// Enters that span for everything the bank does, so that its log lines can be distinguished
+    /// from those of other banks in the same process. Without one, each request is the root of a
+    /// trace.
     #[must_use]
     pub fn span(mut self, span: Span) -> Self {
         self.span = span;

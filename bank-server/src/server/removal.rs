@@ -109,7 +109,7 @@ fn clock_contradiction(report: &TrustReport, now: UnixTime) -> Option<&'static s
 #[derive(Debug)]
 struct Schedule {
     has_begun: bool,
-    /// Wall clock and uptime at the last look.
+    /// Wall clock and uptime at the last check.
     seen: (DateTime<Utc>, Duration),
     /// The uptime at the start, or when the last step of the clock was noticed.
     settling_since: Duration,

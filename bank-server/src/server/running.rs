@@ -126,7 +126,7 @@ impl RunningBank {
                 sleep(self.drain).await;
             }
         };
-        // Peers that are still connected have had no response that announces the shutdown.
+        // Peers that are still connected have received no response that announces the shutdown.
         let _ = tokio::join!(timeout(self.drain, draining), until_probed);
         self.running.stop().await;
         self.database.close().await;

@@ -133,7 +133,8 @@ pub(super) async fn run(
                 for (_, _, listener) in &sockets.listeners {
                     actix_rt::spawn(listener.clone().reevaluate_connections());
                 }
-                // Peers that connect meanwhile wait, instead of being refused for want of a list.
+                // Peers that connect before the first CRLs are fetched wait; without a CRL they
+                // would be rejected.
                 wait_for_first_fetches(ready, first_fetch).await;
                 let mut builder = actix_server::Server::build()
                     .disable_signals()
@@ -183,7 +184,7 @@ pub(super) async fn run(
                 })?;
                 let server = builder.run();
                 if started.send(server.handle()).is_err() {
-                    // The start was given up.
+                    // The start was cancelled.
                     return Ok(());
                 }
                 server.await
@@ -376,7 +377,7 @@ mod tests {
                 std::thread::spawn(move || drop(app_runtime))
                     .join()
                     .unwrap();
-                // Not what was done meanwhile.
+                // Discards the values that were sent before.
                 while times.try_recv().is_ok() {}
                 assert_eq!(times.recv().await, Some(context));
             };

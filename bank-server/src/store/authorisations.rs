@@ -92,7 +92,7 @@ pub struct WaitingLimits<'a> {
 /// Rules of the state machine that an approval applies.
 #[derive(Clone, Copy)]
 pub struct ApprovalRules<'a> {
-    /// The next status of the consent; the flag says that no further approval is needed.
+    /// The next status of the consent; the flag is set if no further approval is needed.
     pub approved: &'a (dyn Fn(&Consent, bool) -> Option<ConsentStatus> + Sync),
     /// The next status of the older consent that it replaces.
     pub replaced: Rule<'a>,
@@ -271,8 +271,8 @@ impl AuthorisationStore {
         Ok(row.is_some())
     }
 
-    /// Moves an authorisation from the status it was seen in to another. It stays as it is if it is
-    /// no longer in that status, or has another customer by now.
+    /// Moves an authorisation from the status in which it was read to another. Changes nothing if
+    /// its status or its customer has changed since.
     pub async fn advance(
         &self,
         seen: &Authorisation,
@@ -462,7 +462,7 @@ pub struct Change<'a> {
     pub credentials: Option<CredentialsVersion>,
     /// The method is chosen now.
     pub method: Option<MethodId>,
-    /// The customer goes on in another way.
+    /// The customer continues with another approach.
     pub approach: Option<ScaApproach>,
     /// The customer is shown what approving opens, while the consent has this status.
     pub shown: Option<ConsentStatus>,

@@ -20,7 +20,7 @@ pub(super) struct ConnectionManager {
 
 /// Longest wait for a database server that is starting up.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(4);
-/// Interval of the retries meanwhile.
+/// Interval between retries during that wait.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Idle time after which a connection is tested, and the timeout of the test.

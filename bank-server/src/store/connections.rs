@@ -17,9 +17,9 @@ use crate::domain::PsuId;
 /// Status of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionStatus {
-    /// A consent was requested; the customer has not approved it yet, as far as we know.
+    /// A consent was requested; no approval by the customer is known yet.
     Requested,
-    /// The other bank serves the access that she has approved.
+    /// The other bank serves the access that the customer has approved.
     Active,
     /// The other bank no longer serves it.
     Ended,
@@ -250,7 +250,7 @@ impl Connections {
 
     /// Marks a connection as running, once its consent is approved. It replaces earlier ones at
     /// that bank, which are returned, and takes over their data. Has no effect on a connection that
-    /// was removed meanwhile.
+    /// has been removed since.
     pub async fn take_over(
         &self,
         asked: &Connection,

@@ -103,9 +103,9 @@ impl CustomerCredentials {
         Self { database, vault }
     }
 
-    /// Gives a customer a password, as its hash, and the secret of her authenticator. Those before
-    /// are gone, and with them all that was proved by them: her sessions, devices and passkeys,
-    /// what she was being asked, and approvals that do not count yet.
+    /// Sets a customer's password, as its hash, and the secret of the authenticator. Replaces the
+    /// previous ones, and removes all that was proved by them: the customer's sessions, devices,
+    /// passkeys and open challenges, and approvals that have not taken effect yet.
     ///
     /// With another key than that of the secrets that are there, nothing is changed.
     pub async fn set(
@@ -146,7 +146,7 @@ impl CustomerCredentials {
     /// Whether this is the key with which secrets here were sealed: one of some opens, or there are
     /// none.
     pub async fn has_their_key(&self) -> Result<bool> {
-        // More than one, so that one that was damaged decides nothing.
+        // Several rows, so that a single damaged one does not decide the result.
         let rows: Vec<(String, String)> = sqlx::query_as(
             "SELECT psu, totp FROM credential WHERE totp IS NOT NULL ORDER BY psu LIMIT 100",
         )

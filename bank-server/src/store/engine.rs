@@ -41,7 +41,8 @@ impl Engine {
     pub(super) const fn lock_rows(self) -> &'static str {
         match self {
             Self::Sqlite => "",
-            // Not their keys: what belongs to such a row can be written meanwhile.
+            // The keys are not locked, so that rows that refer to a locked row can still be
+            // written.
             Self::Postgres => " FOR NO KEY UPDATE",
         }
     }
@@ -98,7 +99,7 @@ impl Engine {
 /// Connections to a SQLite file. One of them writes at a time; the others read.
 const CONNECTIONS: u32 = 8;
 
-/// The journal shrinks to so many bytes once a large transaction is over, or was given up.
+/// Size in bytes to which the journal is truncated after a large transaction, committed or not.
 const JOURNAL: u32 = 16 * 1024 * 1024;
 
 /// Timeout of waiting for other processes that open the same file.
@@ -107,8 +108,8 @@ const OPENING: Duration = Duration::from_secs(30);
 /// Timeout of a counter that waits for a locked row.
 const LOCKED: Duration = Duration::from_millis(500);
 
-/// Added to the statement timeout: a server that enforces it responds by then, and one that does
-/// not is gone.
+/// Added to the statement timeout: a server that enforces the timeout responds by then; one that
+/// does not respond is considered lost.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Opens a file, creates it if it is missing, and migrates its tables.
@@ -294,7 +295,7 @@ async fn connect(
         .map_err(|error| StoreError::connect(server, error))
 }
 
-/// The file beside that one whose name goes on with the suffix.
+/// The path with `suffix` appended to its file name.
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

@@ -33,7 +33,7 @@ impl FetchedLists {
     }
 
     async fn fetched(&self, wanted: &CrlRequest) -> Result<Option<CacheLookup>> {
-        // A newer list that is stored meanwhile does not make this one wrong.
+        // A newer list may be stored at the same time; this one remains valid.
         let found: Option<(i64, Vec<u8>)> = sqlx::query_as(
             "SELECT fetched, body FROM fetched_list WHERE address = $1 AND fetched >= $2 AND \
              fetched > 0 AND fetched <= $3",
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(look(100).await, CacheLookup::Claimed);
         crl_cache.release_claim(ADDRESS).await.unwrap();
         assert_eq!(look(100).await, CacheLookup::Claimed);
-        // The replica that had the claim is gone.
+        // The replica that held the claim has stopped.
         assert_eq!(look(114).await, CacheLookup::InProgress);
         assert_eq!(look(115).await, CacheLookup::Claimed);
     }

@@ -27,8 +27,8 @@ const UNKNOWN: i64 = i64::MIN;
 
 /// Health of a database. Shared by all of its connections.
 pub(super) struct DatabaseHealth {
-    /// The clock that is compared; there is none where the database is a file, or the clock is
-    /// moved by hand.
+    /// Clock that is compared with the database server's. Unset if the database is a file, or the
+    /// clock is moved by hand.
     clock: OnceLock<Arc<dyn Clock>>,
     /// The time of the database's server less our [uptime](Clock::uptime), in milliseconds, at the
     /// last comparison. Together with the uptime of any later moment it returns what our clock
@@ -96,7 +96,7 @@ impl DatabaseHealth {
             return;
         };
         let took = clock.now() - before;
-        // The clock was set meanwhile, or the response was late.
+        // The clock was set during the query, or the response was late.
         if took < TimeDelta::zero() || took > MAX_ROUND_TRIP {
             return;
         }

@@ -1,8 +1,8 @@
 //! Lock file beside a SQLite database: banks that serve share it, an import has it alone.
 //!
 //! SQLite has one writer at a time, and an import of a large file writes for seconds: a bank that
-//! served meanwhile could not record a consent. The file is empty, and stays; the lock ends with
-//! the process (`flock`).
+//! served requests at that time could not record a consent. The file is empty, and stays; the lock
+//! ends with the process (`flock`).
 
 use std::fs::{File, TryLockError};
 
@@ -22,8 +22,8 @@ pub enum DatabaseUse {
 /// Suffix of the lock file.
 pub(super) const SUFFIX: &str = "-lock";
 
-/// Takes the lock, or fails at once. On a server there is none: its transactions do not wait for
-/// each other.
+/// Takes the lock, or fails at once. A database server needs no lock, because its transactions do
+/// not wait for each other.
 pub(super) fn take(wanted_for: DatabaseUse, place: &DatabaseLocation) -> Result<Option<File>> {
     let DatabaseLocation::File(path) = place else {
         return Ok(None);

@@ -367,7 +367,7 @@ impl<'c> Executor<'c> for &'c mut PooledConnection {
     where
         'c: 'e,
     {
-        // The types are handed on as they are: they do not live as long as a connection may.
+        // Clones the types, because the connection may outlive the borrow.
         let parameters = parameters.to_vec();
         self.run(OTHER, |connection| {
             async move { connection.prepare_with(sql, &parameters).await }.boxed()

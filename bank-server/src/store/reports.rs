@@ -30,8 +30,9 @@ impl Reports {
         Self { database, vault }
     }
 
-    /// How far the last report of that account went that the consent's TPP got for this customer. A
-    /// consent that replaces another one goes on where that left off. `None`: there was none.
+    /// Last arrival in the latest delta report that the consent's TPP received for this customer
+    /// and account. A consent continues the reports of the one that it replaces. `None` if there
+    /// was no report.
     pub async fn last(&self, consent: &Consent, account: &AccountId) -> Result<Option<Arrival>> {
         let last: Option<i64> = sqlx::query_scalar(
             "SELECT arrival FROM delta_report WHERE tpp = $1 AND psu = $2 AND account = $3",

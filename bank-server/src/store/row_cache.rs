@@ -150,8 +150,8 @@ impl<V> RowCache<V> {
 /// Rule for the freshness of cached rows.
 #[derive(Debug)]
 pub(super) enum Freshness {
-    /// A file belongs to one process. Changes by hand take effect when a row is as old as
-    /// [`STALE`], and read again.
+    /// A database file belongs to one process. Changes that are made by hand take effect once the
+    /// cached row is older than [`STALE`] and is read again.
     File,
     /// The server notifies of changes by other replicas. Rows are fresh until that [`uptime`], in
     /// milliseconds.

@@ -13,7 +13,7 @@ pub const PREFIX: &str = "sandbox_";
 /// An empty schema with all tables. One of that name that was made so before is removed, with all
 /// that is in it.
 ///
-/// `name` goes on with letters, digits and `_` after [`PREFIX`].
+/// `name` consists of [`PREFIX`] and letters, digits and `_`.
 pub async fn schema(server: &Server, name: &str) -> Result<Server> {
     let server = without_tables(server, name).await?;
     Database::migrate(&DatabaseLocation::Server(server.clone())).await?;

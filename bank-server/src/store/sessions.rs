@@ -36,7 +36,7 @@ impl SessionScope {
     }
 }
 
-/// A session that goes on.
+/// A session that has not expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// SHA-256 of its token, in hexadecimal: its name within the bank.
@@ -97,10 +97,10 @@ impl Sessions {
         Self { database, lifetime }
     }
 
-    /// The session of that digest, unless it is over.
+    /// The session with this digest, unless it has expired.
     ///
-    /// Cost: two indexed look-ups; and about ten times within the idle time a write, which says
-    /// that it is used.
+    /// Cost: two indexed look-ups; and about ten times within the idle time, a write that records
+    /// the use.
     pub async fn find(&self, digest: &str, now: DateTime<Utc>) -> Result<Option<Session>> {
         let session: Option<Session> = sqlx::query_as(
             "SELECT s.digest, s.psu, s.level, s.begun, s.last_seen, s.authorisation, s.method, \

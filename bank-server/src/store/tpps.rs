@@ -12,7 +12,7 @@ pub(super) async fn record(
     tpp: &TppRecord,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    // Where nothing has changed, no row is locked: all that a TPP asks for would wait for each
+    // Locks no row if nothing has changed; otherwise all requests of a TPP would wait for each
     // other.
     sqlx::query(
         "INSERT INTO tpp (organisation, name, authority, updated) SELECT $1, $2, $3, $4 \

@@ -9,7 +9,7 @@ use std::io;
 
 use shared_types::xs2a::text::is_obeyed;
 
-/// Writes event by event: the log's layer hands each over whole.
+/// Writes one event per call: the log's layer passes each event as a whole.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LogWriter;
 

@@ -36,8 +36,8 @@ pub struct TraceExport<'a> {
     pub bank: &'a str,
 }
 
-/// Sends the log of this process to standard error, and its traces as `traces` says. To
-/// be called on the runtime on which the bank will run.
+/// Sends the log of this process to standard error, and its traces to the destination
+/// in `traces`. Call it on the runtime on which the bank will run.
 pub fn start(
     filter: &str,
     format: LogFormat,

@@ -27,7 +27,7 @@ pub(crate) struct RequestMetrics {
     open: Gauge,
 }
 
-/// From a quarter of a millisecond to the half minute after which a request is given up.
+/// Histogram buckets, from 0.25 ms to 30 s, the default request timeout.
 const SECONDS: [f64; 12] = [
     0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0, 30.0,
 ];

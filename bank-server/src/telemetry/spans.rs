@@ -14,7 +14,7 @@ pub(crate) fn set_parent(span: &Span, headers: &dyn Extractor) {
 }
 
 /// Sets an attribute for the trace collector alone. Recording it through `tracing` costs a tenth of
-/// a request, because it also goes to the log, which has its own lines for it.
+/// a request, because it is also written to the log, which has separate lines for it.
 pub(crate) fn set_attribute(span: &Span, name: &'static str, value: impl Into<Value>) {
     span.set_attribute(name, value);
 }

@@ -28,8 +28,8 @@ impl<P: Policy> ConnectionRegistry<P> {
     /// verdict. Runs until it is dropped.
     ///
     /// Cost: for each connection that of [`Trust::is_current`], four times a second. After a
-    /// change, a search in the lists and the policy's look-up for each; one path each, where the
-    /// anchors changed.
+    /// change, one search in the CRLs and one look-up by the policy for each connection. If the
+    /// anchors have changed, one path verification for each as well.
     pub(super) async fn reevaluate_connections(&self, trust: &Trust<P>) {
         let mut changes = trust.subscribe();
         let mut tick = interval(TICK);

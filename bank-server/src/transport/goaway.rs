@@ -113,7 +113,7 @@ impl<P: Policy> MtlsStream<P> {
                     match polled {
                         Poll::Ready(Ok(written)) if !rest.is_empty() => *sent += written,
                         Poll::Ready(Ok(_)) => self.close_state = CloseState::Lingering { until },
-                        // The peer is gone.
+                        // The peer has closed the connection.
                         Poll::Ready(Err(_)) => self.close_state = CloseState::Closed,
                         Poll::Pending => {
                             ready!(self.poll_timeout(cx));

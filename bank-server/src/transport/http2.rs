@@ -290,8 +290,8 @@ fn head(response: &Response<()>, size: BodySize, now: UnixTime) -> http::Respons
     head
 }
 
-/// The body of a request. What was read makes room for more. When dropped, it hands over what has
-/// not been read.
+/// The body of a request. Reading from it releases flow control capacity. When dropped, it returns
+/// the unread rest.
 struct Body(Option<(RecvStream, oneshot::Sender<RecvStream>)>);
 
 impl Drop for Body {
@@ -424,7 +424,7 @@ impl FrameCounter {
 
     /// Spends on each frame that carries no request and no part of a body.
     ///
-    /// Cost: a look at the heads of frames; payloads are skipped.
+    /// Cost: the parsing of frame headers; payloads are skipped.
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
         let preface = bytes.len().min(PREFACE_BYTES - self.preface);
         self.preface += preface;

@@ -169,7 +169,7 @@ impl<P: Policy> OcspWorker<P> {
                     Ok((certificate, outcome)) => self.handle_outcome(&certificate, outcome),
                     Err(error) => {
                         tracing::error!(%error, "OCSP query task failed");
-                        // The failed task does not identify its query: all open queries are sent
+                        // The error does not identify the query, so all open queries are sent
                         // again.
                         for subject in self.tracked.values_mut() {
                             subject.is_querying = false;

@@ -29,8 +29,8 @@ fn path_of(id: &str) -> String {
 fn present(account: GrantedAccount<'_, AccountDetails>) -> AccountDetails {
     let links = account.links(&path_of(&account.id.0));
     let grant = account.grant;
-    // Names of owners and of the customer are more than PSD2 opens; they need a consent that asks
-    // for them.
+    // PSD2 does not give access to the names of the owner and the customer; they require a consent
+    // that requests them.
     let owner_name = account.details.owner_name.filter(|_| grant.owner_name);
     let owner_names = account.details.owner_names.filter(|_| grant.owner_name);
     let psu_name = account.details.psu_name.filter(|_| grant.owner_name);
@@ -124,7 +124,8 @@ pub(super) async fn balances(
     }))
 }
 
-/// Reads an account's transactions, page by page: pending ones first, then booked ones, the newest first.
+/// Reads an account's transactions, page by page: pending ones first, then booked ones, the newest
+/// first.
 #[utoipa::path(
     get, path = "/v1/accounts/{account-id}/transactions", operation_id = "getTransactionList", tag = "Accounts",
     params(

@@ -29,7 +29,7 @@ fn path_of(id: &str) -> String {
 fn present(account: GrantedAccount<'_, CardAccountDetails>) -> CardAccountDetails {
     let links = account.links(&path_of(&account.id.0));
     let grant = account.grant;
-    // The owner's name is more than PSD2 opens; it needs a consent that asks for it.
+    // PSD2 does not give access to the owner's name; it requires a consent that requests it.
     let owner_name = account.details.owner_name.filter(|_| grant.owner_name);
     CardAccountDetails {
         resource_id: grant.details.then_some(account.id.0),
@@ -40,7 +40,8 @@ fn present(account: GrantedAccount<'_, CardAccountDetails>) -> CardAccountDetail
     }
 }
 
-/// Lists the card accounts that the consent opens, with balances where they are asked for and opened.
+/// Lists the card accounts that the consent opens, with balances where they are asked for and
+/// opened.
 #[utoipa::path(
     get, path = "/v1/card-accounts", operation_id = "getCardAccountList", tag = "Card accounts",
     params(
@@ -122,7 +123,8 @@ pub(super) async fn balances(
     }))
 }
 
-/// Reads a card account's transactions, page by page: pending ones first, then booked ones, the newest first.
+/// Reads a card account's transactions, page by page: pending ones first, then booked ones, the
+/// newest first.
 #[utoipa::path(
     get, path = "/v1/card-accounts/{account-id}/transactions", operation_id = "getCardAccountTransactionList", tag = "Card accounts",
     params(

@@ -80,8 +80,8 @@ pub(crate) async fn middleware(
         Ok(passed) => passed.response.status(),
         Err(given_up) => given_up.as_response_error().status_code(),
     };
-    // The pattern, not the path: paths hold ids of consents and accounts. It is gone with a request
-    // that was given up.
+    // The pattern, not the path: paths hold ids of consents and accounts. It is lost
+    // with a request whose handler was cancelled.
     let resource = passed.and_then(|passed| passed.response.request().match_pattern());
     let tpp_session = passed.and_then(|passed| passed.tpp_session.as_ref());
     let tpp = tpp_session.map(|session| session.tpp.organisation());
@@ -311,7 +311,7 @@ fn accepts_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Error of a request whose handler was cancelled. The request is gone with it.
+/// Error of a request whose handler was cancelled. The request was dropped with it.
 #[derive(Debug)]
 struct GivenUp {
     error: ApiError,

@@ -76,7 +76,7 @@ pub(crate) struct Approving {
 /// Registers the resources; all of them need an AISP's certificate, which the middleware checks.
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
     let resource = |path| http::resource(path).refuse(error::wrong_method);
-    // They are looked through in this order: what is asked most comes first.
+    // Routes are matched in this order, so the most frequent come first.
     app.service(resource("/v1/accounts").get(accounts::list))
         .service(resource("/v1/accounts/{account_id}/transactions").get(accounts::transactions))
         .service(resource("/v1/accounts/{account_id}/balances").get(accounts::balances))

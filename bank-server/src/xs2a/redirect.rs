@@ -1,8 +1,7 @@
 //! Validation of redirect URIs: addresses to which the bank sends the customer back.
 //!
-//! A bank that redirects browsers to any address in a request is a tool for phishing. So an address
-//! must belong to the TPP, as its certificate proves; the address is stored as parsed, not as
-//! written.
+//! An open redirect would be a tool for phishing. So an address must belong to the TPP according to
+//! its certificate. The address is stored as parsed, not as received.
 
 use std::net::IpAddr;
 

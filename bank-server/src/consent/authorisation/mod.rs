@@ -34,8 +34,8 @@ use crate::store::consents::Consents;
 use crate::store::customer_consents::CustomerConsents;
 use crate::store::{Database, StoreError};
 
-/// Authorisations that one consent may have: enough for some that failed, and for several
-/// customers.
+/// Maximum number of authorisations of one consent: enough for several customers and some failed
+/// attempts.
 const MAX_PER_CONSENT: i64 = 20;
 
 /// Limits on authorisations that wait in one customer's app: from one TPP, and altogether.
@@ -75,8 +75,8 @@ pub enum AuthorisationError {
     /// The authorisation is not at the point at which this can be done.
     #[error("the authorisation is {0}: this is not its next step")]
     OutOfTurn(ScaStatus),
-    /// The authorisation goes another way: its code is not passed on by TPPs, or not asked for at
-    /// all.
+    /// The step belongs to another approach: with this one, the TPP does not send the code, or no
+    /// code is used.
     #[error("this is no step of the approach {0}")]
     OtherApproach(ScaApproach),
     /// It is for another customer.

@@ -49,7 +49,7 @@ pub async fn knows(database: &Database, psu: &PsuId) -> Result<bool, StoreError>
 const ACCOUNT: &str = "id AS account_id, card AS ledger_card, approvals AS ledger_approvals, \
     details AS ledger_details";
 
-/// Ids in one statement; more are asked for in several.
+/// Maximum number of ids in one statement. More are split over several statements.
 const IDS_AT_ONCE: usize = 200;
 
 impl Ledger {
@@ -106,8 +106,8 @@ impl Ledger {
     }
 }
 
-/// The `+` keeps the planner from walking through all that is booked on the account, in the order
-/// that is asked for.
+/// The `+` keeps the planner from scanning all booked entries of the account in the requested
+/// order.
 const ARRIVAL: &str = "SELECT date, sequence FROM entry WHERE account = $1 AND reference = $2 AND \
     +booked = 1 \
     ORDER BY sequence LIMIT 1";

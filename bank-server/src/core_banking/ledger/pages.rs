@@ -143,7 +143,7 @@ impl Ledger {
 }
 
 impl TransactionQuery {
-    /// Whether an entry may stand behind that other one, in the list that is asked for.
+    /// Whether `entry` comes after `before` in the requested order.
     fn comes_after(&self, before: &PageKey, entry: &PageKey) -> bool {
         let place = |key: &PageKey| {
             let by_arrival = key.booked && self.since.is_some();

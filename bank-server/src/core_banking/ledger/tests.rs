@@ -415,7 +415,8 @@ async fn pages_of_any_size_and_status_give_every_entry_once_in_one_order() {
     }
 }
 
-/// What a delta report after that place says, in pages of any size: pending ones, then booked ones.
+/// Entries of a delta report after `since`, read in pages of `limit`: pending ones, then booked
+/// ones.
 async fn delta(ledger: &Ledger, since: Arrival, from: NaiveDate, limit: usize) -> Vec<String> {
     let mut query = TransactionQuery {
         from,

@@ -146,7 +146,7 @@ fn lost(given: &Value, kept: &Value) -> Option<String> {
     match (given, kept) {
         (Value::Object(given), Value::Object(kept)) => {
             given.iter().find_map(|(name, value)| match kept.get(name) {
-                // An explicit null is the same as no field.
+                // An explicit null is equivalent to an absent field.
                 None if value.is_null() => None,
                 None => Some(name.clone()),
                 Some(kept) => lost(value, kept).map(|rest| below(name, &rest)),

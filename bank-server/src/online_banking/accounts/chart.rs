@@ -15,7 +15,7 @@ const HEIGHT: i64 = 240;
 const TOP: i64 = 22;
 const BOTTOM: i64 = 30;
 
-/// Chart of the balances at the end of each day, the oldest first. Without balances there is none.
+/// Chart of the balances at the end of each day, the oldest first. Empty without balances.
 pub(super) fn chart(
     texts: &Texts,
     currency: Currency,

@@ -12,7 +12,7 @@ pub(super) enum ConnectionError {
     Slow,
     /// One of the two banks does not accept the other's certificate.
     NotTrusted,
-    /// It allows no more requests today.
+    /// The other bank's daily limit of requests is used up.
     TooOften,
     /// Its response is invalid, or an error.
     Faulty,
@@ -68,7 +68,7 @@ pub(super) enum Ending {
     Revoked,
     /// Its last day has passed.
     Expired,
-    /// A newer one has taken its place, or it was given up.
+    /// It was replaced by a newer one, or abandoned.
     Replaced,
     /// The other bank does not know it, or does not accept it.
     Gone,

@@ -151,7 +151,7 @@ impl Reading {
         };
         accounts.truncate(MAX_ACCOUNTS);
         let known = recognised(before, self.same_consent, &accounts);
-        // The list does not show which of the known accounts could not be read.
+        // The response does not identify which of the known accounts could not be read.
         let missing: Vec<_> = before
             .iter()
             .filter(|one| left_out && !known.iter().flatten().any(|known| ptr::eq(*known, *one)))

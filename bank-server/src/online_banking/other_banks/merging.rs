@@ -91,7 +91,7 @@ mod tests {
             prop_assert_eq!(merged.len(), all.min(most));
             let days: Vec<_> = merged.iter().map(|line| line.entry.day).collect();
             prop_assert!(days.is_sorted_by(|earlier, later| earlier >= later));
-            // Omitted entries are not newer than the listed ones.
+            // No entry that was left out is newer than an entry in the list.
             let mut whole: Vec<_> = build().into_iter().flatten().map(|line| line.entry.day).collect();
             whole.sort_unstable_by(|left, right| right.cmp(left));
             whole.truncate(most);

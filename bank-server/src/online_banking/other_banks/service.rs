@@ -100,7 +100,7 @@ pub(super) enum ConsentRequestError {
     Connection(ConnectionError),
     /// The other bank has no pages on which customers approve.
     NoPages,
-    /// Another request was made meanwhile, in another tab.
+    /// A newer request replaced this one, for example from another tab.
     Overtaken,
     /// Our own store failed.
     Store(StoreError),

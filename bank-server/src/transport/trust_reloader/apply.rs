@@ -88,8 +88,9 @@ impl<S: PolicySource> TrustReloader<S> {
         true
     }
 
-    /// Authorities without a CRL, where their certificates are refused for that. Those of our own
-    /// certificate's path count too: most peers have the same issuers.
+    /// Errors for authorities without a CRL whose certificates are rejected for that reason.
+    /// Includes the authorities of our own certificate's path, because most peers have the same
+    /// issuers.
     fn unlisted_faults(&self, current: &TrustSnapshot<S::Policy>) -> Vec<ConfigError> {
         let is_list_needed = current.unknown_status == UnknownStatus::HardFail
             && !current.ask_responders

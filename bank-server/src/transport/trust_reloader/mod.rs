@@ -283,8 +283,8 @@ impl<S: PolicySource> TrustReloader<S> {
                     continue;
                 }
             };
-            // Reading, validating and sorting a long CRL takes a while; requests are answered
-            // meanwhile.
+            // Reading, validating and sorting a long CRL takes a while. A blocking task keeps it
+            // from delaying requests.
             let span = Span::current();
             let done = tokio::task::spawn_blocking(move || {
                 span.in_scope(|| match work {
