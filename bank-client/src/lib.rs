@@ -97,8 +97,8 @@
 //!
 //! # Many banks at once
 //!
-//! An [`Aggregator`](aggregator::Aggregator) sends requests to all of them concurrently, and streams
-//! the results in order of arrival. A failure at one bank affects that bank's result only.
+//! An [`Aggregator`](aggregator::Aggregator) sends requests to all of them concurrently, and
+//! streams the results in order of arrival. A failure at one bank affects that bank's result only.
 //!
 //! ```no_run
 //! use bank_client::AccountInformation;

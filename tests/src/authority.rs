@@ -125,7 +125,7 @@ impl Scene {
         number
     }
 
-    /// Writes a certificate to `leaf.pem`, and says its serial number.
+    /// Writes a certificate to `leaf.pem`, and returns its serial number.
     pub fn issued(&self) -> String {
         let number = self.vetted("PSP_AI");
         let register = self.path("register.json");

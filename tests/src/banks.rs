@@ -59,7 +59,7 @@ impl Banks {
         self.clock.now().date_naive()
     }
 
-    /// Bank A asks Bank B.
+    /// Bank A as a TPP of Bank B.
     pub fn a_at_b(&self) -> Tpp {
         self.at_b(&self.sandbox.pki.bank_a.qwac)
     }
@@ -119,8 +119,8 @@ impl Banks {
     }
 
     /// Revokes a certificate of CA1 for `keyCompromise` with `scheme-ca`, waits until the bank has
-    /// the new CRL, and returns when it had. The bank's clock stands meanwhile; the authority's
-    /// goes on.
+    /// the new CRL, and returns when it had. The bank's clock stands still during the wait; the
+    /// authority's runs.
     pub async fn revoke(&self, bank: &RunningBank, serial: &str) -> Instant {
         let before = bank.trust_report().changes;
         let revoked = own("scheme-ca")
@@ -199,7 +199,7 @@ pub fn consent_body(valid_until: &Value, frequency_per_day: u32) -> Value {
     })
 }
 
-/// A consent request in the making: what it asks for, and how it is sent.
+/// Builder of a consent request: the requested access, and how the request is sent.
 #[derive(Clone)]
 #[must_use]
 pub struct ConsentBuilder<'a> {

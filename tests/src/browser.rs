@@ -52,7 +52,7 @@ impl Tab {
         &self.page
     }
 
-    /// The form of the page that goes to a path ending so.
+    /// The form on the page whose action ends with `action`.
     pub fn form(&self, action: &str) -> Form {
         self.page.form_to(action).unwrap()
     }

@@ -86,8 +86,8 @@ impl Screen {
 
 /// One browser with an empty profile. It ends when it is dropped, and leaves nothing behind.
 pub struct Chromium {
-    // The order matters: the session ends first, then the program that drives it; the profile goes
-    // last.
+    // The order matters: the session ends first, then the program that drives it; the profile is
+    // removed last.
     driver: WebDriver,
     _program: ChildProcess,
     _profile: TempDir,
@@ -100,7 +100,7 @@ impl Chromium {
         // The crate that drives it makes an HTTP client, which wants one even where no TLS is
         // spoken. If another test was here first, so much the better.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        // `chromedriver` says it with less words.
+        // The error of `chromedriver` would be less clear.
         programs::system("chromium");
         let (program, port) = start_driver();
         let profile = tempfile::tempdir().unwrap();
@@ -139,7 +139,7 @@ impl Chromium {
         .await;
     }
 
-    /// Goes to an address, as if it were typed.
+    /// Navigates to an address, as if it were typed.
     pub async fn open(&self, url: &str) {
         if let Err(error) = self.driver.goto(url).await {
             panic!("{url}: {error}");
@@ -240,9 +240,9 @@ impl Chromium {
         .await;
     }
 
-    /// Looks at the page as it is now on a desktop, a phone and a narrow screen: axe-core finds no
-    /// serious fault, nothing is wider than the screen. Where scripts are off, only the widths are
-    /// looked at.
+    /// Checks the current page on a desktop, a phone and a narrow screen: axe-core finds no serious
+    /// fault, and nothing is wider than the screen. If scripts are off, only the widths are
+    /// checked.
     pub async fn look_at(&self, name: &str) {
         for screen in [Screen::Narrow, Screen::Phone, Screen::Desktop] {
             self.show_on(screen).await;
@@ -339,8 +339,7 @@ impl Chromium {
         }
     }
 
-    /// Does something on a page; all of it once more if the browser has gone on to another page
-    /// meanwhile.
+    /// Runs `what` on a page, and retries all of it if the browser navigates to another page.
     async fn on_one_page<T>(&self, what: impl AsyncFn() -> WebDriverResult<T>) -> T {
         let started = Instant::now();
         loop {
@@ -376,7 +375,7 @@ impl Chromium {
         }
     }
 
-    /// Says where the browser is when something is not as it should be.
+    /// Panics with `what`, and the address and text of the current page.
     async fn fail(&self, what: &str) -> ! {
         let url = self.driver.current_url().await;
         let url = url.map_or_else(|error| error.to_string(), |url| url.to_string());
@@ -447,7 +446,7 @@ fn is_stale(error: &WebDriverError) -> bool {
 /// Pictures are not taller than that.
 const TALLEST: f64 = 1500.0;
 
-/// Between two looks for what is not there yet.
+/// Interval at which an element that does not exist yet is looked up again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The folder of the pictures of the documentation.
@@ -506,7 +505,7 @@ fn axe() -> String {
     std::fs::read_to_string(package.join("node_modules/axe-core/axe.min.js")).unwrap()
 }
 
-/// A text as it is written in a path to an element; there is no way to escape quotes.
+/// A text as an XPath literal, in which quotes cannot be escaped.
 fn literal(text: &str) -> String {
     let quote = if text.contains('\'') { '"' } else { '\'' };
     assert!(!text.contains(quote), "both kinds of quotes: {text}");

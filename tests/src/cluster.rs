@@ -139,7 +139,7 @@ impl Cluster {
         let listen = if self.port == 0 {
             "-c listen_addresses=".to_owned()
         } else {
-            // The port is in the socket's name as well: that one stays where it was.
+            // The port is a part of the socket's name, so it must not change.
             format!("-c listen_addresses=127.0.0.1 -c ssl=on -p {}", self.port)
         };
         let options = format!(

@@ -87,7 +87,7 @@ pub fn refusal<T: std::fmt::Debug>(outcome: Result<T, bank_client::Error>) -> St
     }
 }
 
-/// Asks for everything, with those headers.
+/// Requests a consent for everything, with these headers.
 pub async fn ask(banks: &Banks, tpp: &Tpp, headers: &[(&str, &str)]) -> Response {
     banks.consent(tpp).headers(headers).ask().await
 }

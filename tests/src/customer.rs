@@ -30,7 +30,7 @@ use crate::banks::Banks;
 /// Her address.
 const BROWSER: Source<'static> = Source::Browser(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
-/// The story's customer approves a consent of that TPP, on a phone that the bank knows.
+/// The story's customer approves a consent of that TPP on an enrolled phone.
 pub async fn approve(bank: &RunningBank, tpp: &Identity, consent_id: &str) {
     let psu = PsuId(CUSTOMER.to_owned());
     let organisation = organisation_of(tpp);

@@ -155,7 +155,7 @@ pub fn reissued(pki: &Pki, identity: &Identity, change: impl FnOnce(&mut [Vec<u8
     }
 }
 
-/// The leaf of a chain, as revocation knows it.
+/// The leaf of a chain, as an element of the path that revocation checks.
 pub fn link_of(pki: &Pki, identity: &Identity) -> PathCertificate {
     let first = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
     let issuing = first(&pki.ca1.issuing_pem().unwrap());

@@ -19,7 +19,7 @@ pub fn write_list(authority: &Path, file: &Path, entries: usize) {
     fs::write(file, list).unwrap();
 }
 
-/// As long as those of our authorities, and as scattered: 20 octets (splitmix64).
+/// A random serial number of 20 octets, like those of our authorities (splitmix64).
 fn serial(state: &mut u64) -> Vec<u8> {
     let mut octets = vec![0x40];
     while octets.len() < 20 {

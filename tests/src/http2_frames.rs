@@ -50,7 +50,7 @@ pub fn request(method: &str) -> Vec<u8> {
 /// HPACK: a literal whose name is given as its representation.
 pub fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
     let mut field = name.to_vec();
-    // A length of 127 and more goes on in groups of seven bits (RFC 7541, section 5.1).
+    // A length of 127 and more continues in groups of seven bits (RFC 7541, section 5.1).
     let mut rest = value.len();
     if rest < 127 {
         field.push(u8::try_from(rest).unwrap());

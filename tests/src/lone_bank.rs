@@ -33,7 +33,7 @@ impl LoneBank {
         Self::with_manners(behind, Manners::Honest).await
     }
 
-    /// A front of those manners.
+    /// A front with these manners.
     pub async fn with_manners(behind: SocketAddr, manners: Manners) -> Self {
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let pki = Pki::make(clock.now()).unwrap();
@@ -71,7 +71,8 @@ impl LoneBank {
     }
 }
 
-/// A bank that gives one answer after the other, whatever it is asked, and the last one for ever.
+/// A bank that returns scripted responses in order, whatever the request is, and then repeats the
+/// last one.
 pub struct ScriptedBank {
     pub lone: LoneBank,
     /// The requests that it has received.
@@ -134,7 +135,7 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Those bytes and no more; the connection stays open.
+    /// Sends only these bytes, and leaves the connection open.
     pub fn once(first: impl Into<Vec<u8>>) -> Self {
         Self {
             first: first.into(),
@@ -163,7 +164,7 @@ impl Raw {
     }
 }
 
-/// A bank that writes bytes as it is told.
+/// A bank that sends scripted bytes.
 pub struct RawBank {
     pub lone: LoneBank,
     asked: Arc<AtomicUsize>,

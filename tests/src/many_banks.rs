@@ -32,7 +32,7 @@ pub enum Manners {
     Good,
     /// The port is closed.
     Closed,
-    /// It accepts connections, and never says a word.
+    /// It accepts connections, and never responds.
     Silent,
     /// It trusts CA2 alone.
     Distrustful,
@@ -354,7 +354,7 @@ impl Desk {
 async fn pour(mut sending: SendStream<Body>) {
     loop {
         sending.reserve_capacity(16 * 1024);
-        // No room ever comes once the visitor is gone.
+        // Capacity is never released once the client has disconnected.
         let Some(Ok(room)) = poll_fn(|context| sending.poll_capacity(context)).await else {
             return;
         };

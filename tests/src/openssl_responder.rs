@@ -100,7 +100,7 @@ impl World {
         Bank { running, witness }
     }
 
-    /// Writes what the responder knows, in the form of OpenSSL's CA: good and revoked certificates.
+    /// Writes the responder's index of good and revoked certificates, in OpenSSL's CA format.
     pub fn index(&self, good: &[&Identity], revoked: &[(&Identity, DateTime<Utc>, &str)]) {
         let time = |time: DateTime<Utc>| time.format("%y%m%d%H%M%SZ").to_string();
         let end = time(self.clock.now() + TimeDelta::days(700));

@@ -96,8 +96,8 @@ impl Process {
         Self::configured(&folder.join("bank.toml"), &pki.bank_a.qwac).await
     }
 
-    /// Starts one with that configuration, whose log is JSON, and waits until it serves. Who asks
-    /// it has that certificate.
+    /// Starts a bank with this configuration, whose log is JSON, and waits until it serves requests
+    /// that present the client's certificate.
     pub async fn configured(configuration: &Path, client: &Identity) -> Self {
         Self::started_by(own("bank-server"), configuration, client).await
     }

@@ -40,7 +40,7 @@ fn built() -> PathBuf {
     folder
 }
 
-/// A program of the system. Debian has some where only root looks for them.
+/// A program of the system. Debian installs some of them in directories in root's `PATH` only.
 pub fn system(name: &str) -> Command {
     system_of(name, name)
 }

@@ -86,12 +86,14 @@ impl RunningSandbox {
         String::from_utf8(codes.stdout).unwrap()
     }
 
-    /// Budget App asks that bank with curl, as the README does. The answer, as JSON.
+    /// Sends a request of Budget App to a bank with curl, as the README does. Returns the response
+    /// as JSON.
     pub fn asks(&self, bank: &str, arguments: &[&str]) -> Value {
         self.asks_as("budget-app", bank, arguments)
     }
 
-    /// A party asks. The argument without a blank, dash or brace before it is the path.
+    /// Sends a request of a party. The argument without a blank, dash or brace before it is the
+    /// path.
     pub fn asks_as(&self, party: &str, bank: &str, arguments: &[&str]) -> Value {
         let file = |name: &str| self.folder.join("pki").join(name);
         let base = self.description()["banks"][bank]["xs2a"].clone();

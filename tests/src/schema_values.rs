@@ -63,7 +63,7 @@ impl SchemaValues<'_> {
     }
 
     fn text(&self, schema: &Value, name: &str) -> String {
-        // Decimals, of which the contract says in words alone that they are.
+        // Decimals, which the contract describes only in prose.
         match (schema["format"].as_str(), schema["pattern"].as_str(), name) {
             (_, _, "exchangeRate" | "markupFeePercentage") => "1.0842".to_owned(),
             (_, _, "href") => "/v1/accounts/acc-1".to_owned(),
@@ -123,7 +123,7 @@ pub fn lost(given: &Value, kept: &Value) -> Vec<String> {
     found
 }
 
-/// The value without those of its properties.
+/// The value without these properties.
 pub fn without(mut value: Value, properties: &[&str]) -> Value {
     for property in properties {
         assert!(

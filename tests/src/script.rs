@@ -11,7 +11,7 @@ use crate::browser::code_of;
 use crate::first_time_user::FirstTimeUser;
 use crate::programs::both;
 
-/// A program that asks both banks, which are connected without a browser.
+/// A program that sends requests to both banks, which it has connected without a browser.
 pub struct Script(pub FirstTimeUser);
 
 impl Script {

@@ -65,7 +65,7 @@ pub async fn of(configuration: &Path) -> Database {
     Database::open(&config.store.location).await.unwrap()
 }
 
-/// All that is kept, as it is kept.
+/// The raw bytes of a store.
 pub fn bytes(configuration: &Path) -> Vec<u8> {
     match Config::read(configuration).unwrap().store.location {
         DatabaseLocation::File(path) => {

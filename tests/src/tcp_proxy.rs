@@ -79,7 +79,7 @@ impl Wire {
 async fn passable(state: &mut watch::Receiver<State>, since: Instant) {
     let open = state.wait_for(|state| !state.cut && state.forgotten < since);
     if open.await.is_err() {
-        // The wire is gone.
+        // The proxy was dropped.
         std::future::pending::<()>().await;
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// Timeout of a condition: long enough for a machine that does much else.
 pub const MAX_WAIT: Duration = Duration::from_mins(1);
 
-/// Between two looks, so that waiting takes no processor from what is waited for.
+/// Interval between checks, so that waiting leaves the processor to the awaited work.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Waits for a condition that is checked asynchronously.

@@ -138,9 +138,9 @@ impl<M: BankHandle> Aggregator<M> {
     /// # }
     /// ```
     ///
-    /// `send` counts as one request towards the limits, even if it makes several calls; it must make
-    /// them sequentially. If it panics, the stream panics after it has yielded the results of all
-    /// other members.
+    /// `send` counts as one request towards the limits, even if it makes several calls; it must
+    /// make them sequentially. If it panics, the stream panics after it has yielded the results of
+    /// all other members.
     #[must_use]
     pub fn request<T, A>(
         &self,

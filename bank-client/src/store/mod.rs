@@ -138,7 +138,7 @@ pub enum StoreError {
     TooLarge,
     /// A newer version of this program has created or migrated the file.
     #[error(
-        "{path} has schema version {found}, but this program supports {supported}; use a newer version"
+        "{path} has schema version {found}, but this program supports {supported}; use a newer one"
     )]
     NewerSchema {
         /// Path of the file.

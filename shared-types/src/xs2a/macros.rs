@@ -1,7 +1,7 @@
 //! Macros that declare types of JSON request and response bodies.
 
-/// Declares an enum of string values: a variant for each value in the standard, and `Other` for any
-/// other value, so that decoding does not fail on values that a bank or a later version adds.
+/// Declares an enum of string values: a variant for each value in the standard, and `Other` for
+/// any other value.
 macro_rules! open_enum {
     (
         $(#[$attribute:meta])*

@@ -112,8 +112,8 @@ impl Client {
         }
     }
 
-    /// A consent, what belongs to it, and its end; each asked for until there is an answer, and
-    /// then once more.
+    /// Creates a consent and an authorisation, reads accounts, and deletes every second consent.
+    /// Repeats each request until there is a response; repeats the creations once more.
     async fn round(&mut self) {
         let body = self.load.consent_body.clone();
         let id = SystemRandomness.uuid().to_string();
@@ -163,7 +163,7 @@ impl Client {
         });
     }
 
-    /// Creates something, and is told the same again for the same request.
+    /// Creates a resource. A repetition of the same request must return the same response.
     async fn create(
         &mut self,
         path: &str,
@@ -197,8 +197,8 @@ impl Client {
         }
     }
 
-    /// Asks one replica after the other, until one answers. Any answer but that one is wrong, and
-    /// then it gives up.
+    /// Sends a request to one replica after the other, until one responds. Fails on any response
+    /// but the expected one.
     async fn until_answered(
         &mut self,
         method: &str,

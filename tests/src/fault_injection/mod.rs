@@ -3,8 +3,7 @@
 //!
 //! Each client checks throughout, and at the end, that the bank agrees with what it acknowledged.
 //!
-//! Each client knows what it was told, and nothing else. In the end, and all the time, that has to
-//! be so.
+//! A client's expectations come from the responses that it has received, and from nothing else.
 
 mod clients;
 
@@ -26,7 +25,7 @@ use crate::process::{Process, replica_of};
 use crate::tcp_proxy::{Healed, Wire};
 use crate::wait::{wait_for, wait_until};
 
-/// Clients that ask at a time.
+/// Number of concurrent clients.
 const CLIENTS: usize = 8;
 
 /// Pause of a client between two requests.
@@ -42,8 +41,8 @@ pub enum Fault {
     DatabaseStopped,
     /// A replica is killed with SIGKILL, and another one started in its place.
     ReplicaKilled,
-    /// Nothing passes between replicas and database until clients have been told so. Every second
-    /// time the connections that there were are forgotten by the network.
+    /// The network between replicas and database is cut until clients have received errors. Every
+    /// second time, the network drops the open connections without closing them.
     NetworkCut,
 }
 
@@ -236,7 +235,7 @@ impl Trouble {
         self.ask(statement).parse().unwrap()
     }
 
-    /// The clients, and the wire, go on meanwhile.
+    /// Runs a statement on the cluster, while clients and network continue.
     fn ask(&self, statement: &str) -> String {
         let statement = statement.replace("SCHEMA", &self.schema);
         tokio::task::block_in_place(|| self.cluster.ask(&statement))
@@ -262,7 +261,7 @@ impl Trouble {
         self.replicas[which].1 = next;
     }
 
-    /// Waits until clients were told, as often as there are any, that it does not work.
+    /// Waits until clients have received as many errors as there are clients.
     async fn trouble_shows(&self) {
         let before = self.tally().refused;
         let shown = || (self.tally().refused >= before + CLIENTS).then_some(());
@@ -304,7 +303,8 @@ impl Trouble {
         begun.elapsed()
     }
 
-    /// Whether all that clients were told is so, and nothing else.
+    /// Compares the database with the responses that the clients have received. Fails on any
+    /// difference.
     fn verdict(&self) -> Figures {
         let known = self.load.known.lock().unwrap();
         let consents = self.ask("SELECT id || ' ' || status FROM SCHEMA.consent");
@@ -328,9 +328,8 @@ impl Trouble {
         }
     }
 
-    /// Stops the clients, once each has been answered all that it has asked, and looks at
-    /// everything once more: by then there is one consent, and one authorisation, for each that was
-    /// asked for.
+    /// Stops each client once all of its requests have a response, and checks everything once more:
+    /// by then there is exactly one consent and one authorisation for each request.
     pub async fn end(mut self) -> Figures {
         self.load.enough.store(true, Ordering::SeqCst);
         for client in self.clients.drain(..) {
