@@ -1,4 +1,4 @@
-//! Who can use a file.
+//! Permission check for files that hold secrets.
 
 use std::path::Path;
 

@@ -64,7 +64,7 @@ const PARAMETERS: [&str; 10] = [
     "options",
 ];
 
-/// Those of them that name a file.
+/// Options whose value is a file path.
 const FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
 
 /// Begins the option that names a schema.

@@ -1,4 +1,4 @@
-//! Grants: the accounts that an approved consent opens, and how far.
+//! Grants: the accounts that an approved consent covers, and the extent of the access.
 
 use shared_types::xs2a::account::AccountReference;
 use shared_types::xs2a::consent::{AccountAccess, AdditionalInformation, AllAccounts};
@@ -10,12 +10,12 @@ use crate::domain::{Account, AccountKind, Grant};
 #[error("the consent names an account that is not among the customer's")]
 pub struct NotTheCustomers;
 
-/// Computes which of the customer's accounts an access opens, and how far.
+/// Computes which of the customer's accounts an access covers, and to what extent.
 ///
-/// A dedicated consent opens what it names, and naming an account that is not the customer's fails
-/// the whole: the customer must not approve what she cannot see. Every other kind, and one that
-/// leaves the choice to the bank, opens everything among `accounts`: hand in what the customer
-/// chose. For a bank-offered consent only what it asked for is opened of each account.
+/// A dedicated consent covers the accounts that it names. If one of them is not the customer's,
+/// this fails, because customers must not approve access to accounts that they cannot see. Every
+/// other kind of consent covers all of `accounts`; if the customer has chosen accounts, pass only
+/// those. For a bank-offered consent, the extent for each account is the requested one.
 pub fn grants(access: &AccountAccess, accounts: &[Account]) -> Result<Vec<Grant>, NotTheCustomers> {
     if let Some(extent) = extent_of_all(access) {
         return Ok(accounts
@@ -75,7 +75,7 @@ pub fn chosen(access: AccountAccess, opened: &[Grant], accounts: &[Account]) -> 
     }
 }
 
-/// Whether an access leaves it to the customer, at the bank, which accounts it opens.
+/// Whether the customer chooses at the bank which accounts an access covers.
 #[must_use]
 pub fn is_bank_offered(access: &AccountAccess) -> bool {
     let lists = [&access.accounts, &access.balances, &access.transactions];
@@ -96,7 +96,7 @@ fn grant(account: &Account, extent: Extent) -> Grant {
     }
 }
 
-/// Extent to which an access opens all accounts alike; `None` for one that names them.
+/// Common extent for all accounts; `None` for an access that names its accounts.
 fn extent_of_all(access: &AccountAccess) -> Option<Extent> {
     let listed = |all: AllAccounts, balances: bool, whole: bool| {
         let owner_name = all == AllAccounts::AllAccountsWithOwnerName;

@@ -24,7 +24,7 @@ pub enum Event {
     },
     /// A customer refused it.
     Refused,
-    /// A customer revoked her approval.
+    /// A customer revoked the approval.
     Revoked,
     /// Its TPP ended it.
     Terminated,

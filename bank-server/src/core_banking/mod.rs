@@ -35,7 +35,7 @@ pub struct TransactionQuery {
     pub since: Option<Arrival>,
     /// Only what comes after this place; `None`: from the start.
     pub after: Option<PageKey>,
-    /// At most so many; at least 1.
+    /// Maximum number of entries; at least 1.
     pub limit: usize,
 }
 
@@ -96,7 +96,7 @@ impl Listed {
 }
 
 impl<T> Page<T> {
-    /// The same page of something else.
+    /// Converts the entries of the page.
     fn try_map<U, E>(self, of: impl Fn(T) -> Result<U, E>) -> Result<Page<U>, E> {
         let all = |entries: Vec<T>| entries.into_iter().map(&of).collect::<Result<Vec<U>, E>>();
         Ok(Page {

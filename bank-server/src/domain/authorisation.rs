@@ -33,8 +33,8 @@ pub struct Authorisation {
     pub consent_id: String,
     /// The PSU whom the TPP named, or who has logged in.
     pub psu: Option<PsuId>,
-    /// The PSU has logged in at the bank, and the TPP has named none: until she has answered,
-    /// another PSU who logs in for it takes her place.
+    /// The PSU has logged in at the bank, and the TPP has named none: until this PSU has answered,
+    /// another PSU who logs in for it takes over.
     pub by_log_in: bool,
     /// The SCA approach.
     pub approach: ScaApproach,
@@ -51,7 +51,7 @@ pub struct Authorisation {
     pub created: DateTime<Utc>,
     /// Time of the last change of its status.
     pub last_action: DateTime<Utc>,
-    /// The status of the consent when the customer was last shown what approving opens.
+    /// Status of the consent when the access to approve was last shown to the customer.
     pub shown: Option<ConsentStatus>,
     /// The password that came with its start was wrong.
     pub refused: bool,

@@ -112,7 +112,7 @@ impl Device {
         self.customers.iter().any(|known| known == mark)
     }
 
-    /// The same device, after that customer has logged in with it.
+    /// Adds a customer who has logged in with the device.
     pub(super) fn with(mut self, mark: String) -> Self {
         self.customers.retain(|known| *known != mark);
         self.customers.push(mark);

@@ -22,12 +22,12 @@ impl Texts {
         self.money(amount.value(), amount.currency())
     }
 
-    /// The same, of a sum that may be larger than an amount on the wire.
+    /// Formats a sum, which may be larger than an amount of the standard.
     pub(super) fn money(&self, value: Decimal, currency: Currency) -> String {
         format!("{}{NO_BREAK}{currency}", self.decimal(value))
     }
 
-    /// The same, with a plus before a credit.
+    /// Formats an amount, with a plus sign before a credit.
     pub(super) fn signed_amount(&self, amount: &Amount) -> String {
         let plus = if amount.value() > Decimal::ZERO {
             "+"

@@ -374,7 +374,7 @@ impl<'a> Field<'a> {
         self.render_as(self.name)
     }
 
-    /// The same, where a page has several of that name.
+    /// Renders with an explicit id, for a page with several fields of that name.
     pub(super) fn render_as(&self, id: &str) -> Markup {
         let hint = format!("{id}-hint");
         let error = format!("{id}-error");

@@ -301,7 +301,7 @@ impl BrowserStream {
         of(Pin::new(&mut self.stream), cx)
     }
 
-    /// The same for a response, which the browser has to receive in time.
+    /// Like `poll`, for a response, which the browser has to receive in time.
     fn poll_response<T>(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! Page that stands for the bank's app: requests that wait for approval in the decoupled approach.
+//! Page in place of the bank's app: requests that wait for approval in the decoupled approach.
 //!
 //! The device holds a cookie for ninety days, set after a second factor: the possession element.
 //! The customer enters the password, the knowledge element, for each approval. Everything that is
@@ -79,7 +79,7 @@ fn not_enrolled(visit: &Visit) -> HttpResponse {
     Page::new(words.title, content).respond(visit)
 }
 
-/// Note of a sandbox that the page stands for an app that the bank does not have.
+/// Note of a sandbox that the page replaces an app that the bank does not have.
 fn sandbox_note(state: &OnlineBanking) -> Markup {
     html! { @if state.is_sandbox { p.hint { (state.texts.phone.sandbox) } } }
 }

@@ -150,7 +150,7 @@ impl Tally {
     }
 }
 
-/// Wait after so many failures in a row.
+/// Wait after a number of failures in a row.
 fn pause(failed: i64) -> TimeDelta {
     if failed < FREE {
         return TimeDelta::zero();
@@ -501,7 +501,7 @@ mod tests {
             judged += i64::from(lockout.fail(&anna, network).await.is_none());
         }
         assert_eq!(judged, FREE);
-        // Another TPP is one more network of strangers; those that she has used are not.
+        // A TPP that the customer has not used counts as one more unknown network.
         let other = "PSDFR-ACPR-11111".parse().unwrap();
         assert!(lockout.fail(&anna, Source::Tpp(&other)).await.is_some());
         assert_eq!(lockout.fail(&anna, Source::Device("hers")).await, None);

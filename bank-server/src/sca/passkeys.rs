@@ -28,7 +28,7 @@ use crate::store::{Database, StoreError};
 /// Lifetime of a challenge.
 const CHALLENGE_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
-/// Passkeys that one customer may have.
+/// Maximum number of passkeys of one customer.
 const MAX_PASSKEYS: i64 = 10;
 
 /// Columns of JSON.
@@ -53,7 +53,7 @@ pub enum PasskeysError {
     /// The browser's answer is invalid.
     #[error("the browser's answer was not accepted")]
     Answer,
-    /// The customer has as many as she may have.
+    /// The customer has the maximum number of passkeys.
     #[error("a customer may have {MAX_PASSKEYS} passkeys; remove one first")]
     TooMany,
     /// The library failed.
@@ -525,7 +525,7 @@ mod tests {
             panic!("{challenge:?}")
         };
         assert_eq!(form(&before), form(options));
-        // With her own keys, and nothing to answer.
+        // Contains the customer's own keys, but no challenge that can be answered.
         let with_key = scene.passkeys.decoy(anna).await.unwrap();
         assert_eq!(with_key.pointer(keys), options.pointer(keys));
         let answer = authenticator.sign(&Challenge::Browser { options: with_key }, 1);

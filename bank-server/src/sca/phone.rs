@@ -20,10 +20,10 @@ use crate::store::columns::Columns;
 use crate::store::credentials::{CredentialsVersion, begin_version, is_current, remove_element};
 use crate::store::{AdvisoryLock, Database, StoreError};
 
-/// How long a device stays enrolled.
+/// Validity of a device's enrolment.
 pub(crate) const LIFETIME: TimeDelta = TimeDelta::days(90);
 
-/// Devices that one customer may have enrolled.
+/// Maximum number of enrolled devices of one customer.
 const MAX_DEVICES: i64 = 10;
 
 /// The customers' devices. Cheap to clone.
@@ -56,10 +56,10 @@ pub struct Phone {
 /// Error of an enrolment.
 #[derive(Debug, thiserror::Error)]
 pub enum PhonesError {
-    /// The customer has as many as she may have.
+    /// The customer has the maximum number of devices.
     #[error("a customer may have {MAX_DEVICES} devices with the bank's app; remove one first")]
     TooMany,
-    /// The customer's credentials have changed since she authenticated.
+    /// The customer's credentials have changed since the authentication.
     #[error("the customer's credentials were changed meanwhile; log in again")]
     CredentialsChanged,
     /// The database failed.
@@ -91,8 +91,8 @@ impl Phones {
         self.enrol_in_place_of(None, psu, None).await
     }
 
-    /// Enrols a device for a customer who has authenticated under that version of her credentials.
-    /// The earlier enrolment of the device, for her or for another customer, ends.
+    /// Enrols a device for a customer who has authenticated under this version of the credentials.
+    /// Ends any earlier enrolment of the device, for this or another customer.
     pub(crate) async fn enrol_in_place_of(
         &self,
         before: Option<&str>,

@@ -53,11 +53,11 @@ pub struct NewAuthorisation<'a> {
 pub enum Started {
     /// It is stored. For a repeated request: it was stored before, and this is it.
     Authorisation(Authorisation),
-    /// The same request id came with another request before.
+    /// The request id was used for another request.
     OtherRequest,
-    /// The consent has as many as it may have.
+    /// The consent has the maximum number of authorisations.
     TooMany,
-    /// Too much waits for the customer.
+    /// Too many approvals wait for the customer.
     TooManyWaiting,
 }
 
@@ -68,9 +68,9 @@ pub enum Advanced {
     Done,
     /// Another request has changed the status before.
     Overtaken,
-    /// Too much waits for the customer.
+    /// Too many approvals wait for the customer.
     TooManyWaiting,
-    /// The customer's credentials have changed since she authenticated.
+    /// The customer's credentials have changed since the authentication.
     CredentialsChanged,
 }
 
@@ -235,7 +235,8 @@ impl AuthorisationStore {
         u32::try_from(approvals).map_err(|_| StoreError::corrupt("authorisation"))
     }
 
-    /// Authorisations started since then that await the customer in the bank's app, newest first.
+    /// Authorisations that were started since then and wait for that customer in the bank's app,
+    /// the newest first.
     pub async fn waiting_for(
         &self,
         psu: &PsuId,
@@ -347,7 +348,7 @@ impl AuthorisationStore {
                 open_accounts(&mut transaction, &consent.id, access, grants).await?;
                 opening.approvals_needed
             }
-            // What was approved is not what the consent opens: another customer has approved in
+            // The approved access differs from the consent's: another customer has approved in
             // between.
             (ConsentStatus::Received, None) | (ConsentStatus::PartiallyAuthorised, Some(_)) => {
                 return Ok(Approved::ConsentOver);
@@ -383,8 +384,8 @@ impl AuthorisationStore {
         Ok(Approved::Consent(status))
     }
 
-    /// The customer has approved, by that method or without a second element, and the TPP has yet
-    /// to confirm that she is its own: stores the access that takes effect then.
+    /// The customer has approved, by that method or without a second element. Stores the access
+    /// that takes effect once the TPP confirms that this is its own customer.
     pub async fn await_confirmation(
         &self,
         seen: &Authorisation,
@@ -456,15 +457,15 @@ impl AuthorisationStore {
 pub struct Change<'a> {
     /// The customer is known now.
     pub psu: Option<&'a PsuId>,
-    /// She came by logging in at the bank.
+    /// The customer was identified by a log-in at the bank.
     pub by_log_in: Option<bool>,
-    /// The version of the credentials with which she authenticated, if she has.
+    /// Version of the credentials with which the customer authenticated, if at all.
     pub credentials: Option<CredentialsVersion>,
     /// The method is chosen now.
     pub method: Option<MethodId>,
     /// The customer continues with another approach.
     pub approach: Option<ScaApproach>,
-    /// The customer is shown what approving opens, while the consent has this status.
+    /// The customer is shown the access to approve, while the consent has this status.
     pub shown: Option<ConsentStatus>,
     /// The approval waits for its confirmation: the digest of the code, and the access as JSON.
     pub pending: Option<(&'a str, &'a str)>,

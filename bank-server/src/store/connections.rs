@@ -469,7 +469,8 @@ impl Connections {
     }
 }
 
-/// Context of a seal: a value that is sealed for one customer and bank opens for no other.
+/// Context of a seal: a value that is sealed for one customer and bank cannot be unsealed
+/// for another.
 fn context(column: &str, psu: &PsuId, bank: &OrganisationId) -> String {
     format!("connection/{column}/{bank}/{}", psu.0)
 }

@@ -21,7 +21,7 @@ use crate::domain::{Consent, Grant, Granted, TppRecord};
 pub enum Inserted {
     /// It is stored. For a repeated request: it was stored before, and this is it.
     Consent(Box<Consent>),
-    /// The same request id came with another body before.
+    /// The request id was used with another body.
     OtherBody,
 }
 
@@ -177,7 +177,7 @@ impl Consents {
             Some(_) => (LEDGER_COLUMNS, LEDGER),
             None => ("", ""),
         };
-        // A row for each account that the consent opens, and one if there is none.
+        // One row for each account that the consent covers, or one row if it covers none.
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT c.*, g.account_id, g.details, g.balances, g.transactions, \
              g.owner_name{columns} \

@@ -27,8 +27,8 @@ const UNDER_WAY: [&str; 2] = [
      WHERE psu = $1 AND status IN ('psuAuthenticated', 'scaMethodSelected', 'unconfirmed')",
 ];
 
-/// Version of a customer's credentials: it changes with her password, her authenticator, her
-/// passkeys and her devices.
+/// Version of a customer's credentials. Changes with the password, the authenticator, the passkeys
+/// and the devices.
 ///
 /// An authentication under one version counts only while that is the current one (`is_current`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,8 +71,8 @@ pub(crate) async fn begin_version(transaction: &mut WriteTransaction, psu: &PsuI
     Ok(())
 }
 
-/// Removes a device or a passkey of a customer by that statement, of her id and its own. If there
-/// was one, the next version of her credentials begins.
+/// Removes a customer's device or passkey by a statement with the customer's id and its own. If one
+/// was removed, increments the version of the credentials.
 pub(crate) async fn remove_element(
     database: &Database,
     delete: &'static str,
@@ -143,8 +143,8 @@ impl CustomerCredentials {
         Ok(())
     }
 
-    /// Whether this is the key with which secrets here were sealed: one of some opens, or there are
-    /// none.
+    /// Whether this is the key that sealed the secrets in this database: one of several can be
+    /// decrypted, or there are none.
     pub async fn has_their_key(&self) -> Result<bool> {
         // Several rows, so that a single damaged one does not decide the result.
         let rows: Vec<(String, String)> = sqlx::query_as(
@@ -159,8 +159,7 @@ impl CustomerCredentials {
         Ok(rows.is_empty() || rows.iter().any(opens))
     }
 
-    /// The hash of a customer's password, if there is such a customer, and the version of her
-    /// credentials.
+    /// Password hash of a customer, if the customer exists, and the version of the credentials.
     pub async fn password(&self, psu: &PsuId) -> Result<Option<(String, CredentialsVersion)>> {
         let known: Option<(String, i64)> =
             sqlx::query_as("SELECT password, version FROM credential WHERE psu = $1")
@@ -176,7 +175,7 @@ impl CustomerCredentials {
         Ok(known.map(|(_, version)| version).unwrap_or_default())
     }
 
-    /// The secret of a customer's authenticator, if she has one.
+    /// The secret of a customer's authenticator, if any.
     pub async fn secret(&self, psu: &PsuId) -> Result<Option<TotpSecret>> {
         let sealed: Option<Option<String>> =
             sqlx::query_scalar("SELECT totp FROM credential WHERE psu = $1")

@@ -14,7 +14,7 @@ pub struct FetchedLists {
     database: Database,
 }
 
-/// How much later than it must have ended a fetch counts as abandoned.
+/// Time after a fetch's timeout at which it counts as abandoned.
 const GRACE: Duration = Duration::from_secs(5);
 
 impl FetchedLists {

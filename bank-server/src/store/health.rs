@@ -49,7 +49,7 @@ pub(super) struct DatabaseHealth {
     if *.ahead < 0 { "behind" } else { "ahead of" }
 )]
 pub struct WrongClock {
-    /// By so many seconds it is ahead; behind, if negative.
+    /// Seconds by which it is ahead; negative if it is behind.
     pub ahead: i64,
 }
 
@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
 
-    /// A health whose clock is ahead by so many milliseconds, and the clock.
+    /// Health whose clock is ahead by a number of milliseconds, and the clock.
     fn ahead(millis: i64) -> (DatabaseHealth, Arc<ManualClock>) {
         let health = DatabaseHealth::new();
         let clock = Arc::new(ManualClock::at("2026-11-24T12:00:00Z".parse().unwrap()));

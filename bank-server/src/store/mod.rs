@@ -58,7 +58,7 @@ use self::vault::{Vault, VaultError};
 pub use self::write::{AdvisoryLock, WriteTransaction};
 pub use crate::config::{DatabaseLocation, DatabaseLocationError, Server};
 
-/// Placeholders of a row of values, `($3, $4)`, after the first so many.
+/// Placeholders of a row of values, `($3, $4)`, after a number of earlier ones.
 pub(crate) fn placeholders(before: usize, values: usize) -> String {
     let numbers: Vec<String> = (before + 1..=before + values)
         .map(|number| format!("${number}"))

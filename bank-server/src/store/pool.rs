@@ -56,8 +56,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const RECYCLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Pool {
-    /// At most so many connections, of which one is opened now. Belongs to the runtime that it is
-    /// called on.
+    /// Creates a pool with a maximum number of connections, and opens one of them. The pool belongs
+    /// to the runtime that this is called on.
     pub(super) async fn open(
         manager: ConnectionManager,
         most: u32,

@@ -19,8 +19,7 @@ pub struct Reports {
     vault: Vault,
 }
 
-/// How exactly it is known when a report was noted last: so long it is not written once more for
-/// that alone.
+/// Precision of the time of the last report. Within this time, it is not updated.
 const FRESH: TimeDelta = TimeDelta::days(1);
 
 impl Reports {

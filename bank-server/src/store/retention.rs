@@ -29,12 +29,12 @@ pub struct Retention {
 /// Rows of a batch.
 const BATCH: i64 = 200;
 
-/// Factor of the pause after a batch: so many times the duration of the batch.
+/// Pause after a batch, as a multiple of the duration of the batch.
 const PAUSE: u32 = 4;
 
-/// Statements that remove one kind of thing, so many at a time. The last says by the rows it
-/// removes whether there is more; all are about the same ones. They are made of constants and
-/// times, and planned for these.
+/// Statements that remove one kind of row in batches. All concern the same rows; the number that
+/// the last one removes shows whether more are left. They contain constants and times as literals,
+/// so that the planner uses these values.
 type Batch = Vec<String>;
 
 impl Retention {
@@ -474,8 +474,8 @@ mod tests {
         }
         let left = ids(&database, "SELECT id FROM consent").await;
         assert_eq!(left, ["goes on"]);
-        // By the right clock it goes on from there; one that is behind removes less, and changes
-        // nothing.
+        // The right clock continues from there. A clock that is behind removes less, and does
+        // not change the progress.
         for (clock, expected) in [(now(), now()), (wrong, now() + TimeDelta::minutes(80))] {
             let time = move_on(clock).await;
             assert_eq!(time, expected);

@@ -75,8 +75,7 @@ const MAX_AGE: Duration = Duration::from_mins(1);
 
 /// Cache of rows by id.
 ///
-/// Cost of a look-up: one hash and a count of references; of the whole cache, the memory of so many
-/// rows.
+/// Cost of a look-up: one hash and one reference count. Memory: that of the maximum number of rows.
 #[derive(Debug)]
 pub struct RowCache<V> {
     /// Each row with the [`uptime`] at which it was read, which counts suspension: after it, a row

@@ -124,7 +124,7 @@ mod tests {
     use crate::store::usage::Usage;
     use crate::store::{DatabaseLocation, tests};
 
-    /// What version 7 has written of a consent, and of what it opens.
+    /// Rows of version 7: a consent, and its access.
     const OF_VERSION_7: &str = "\
         INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, \
         valid_until, frequency_per_day, \
@@ -191,8 +191,7 @@ mod tests {
         assert_eq!(left, [true, false], "three of four had been counted");
     }
 
-    /// What there is, line by line: `table.column`, with `?` where it may be absent, and the
-    /// indexes.
+    /// Lists the schema line by line: `table.column`, with `?` if it is nullable, and the indexes.
     const SQLITE: &str = "SELECT m.name || '.' || p.name || CASE WHEN p.\"notnull\" = 1 OR p.pk > \
         0 THEN '' ELSE '?' END AS line \
          FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name \

@@ -1,6 +1,6 @@
 //! Repository of online banking sessions.
 //!
-//! Only the SHA-256 of a token is stored: a copy of the database opens no session.
+//! Only the SHA-256 of a token is stored: a copy of the database gives access to no session.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
@@ -49,7 +49,7 @@ pub struct Session {
     pub begun: DateTime<Utc>,
     /// Time of the last recorded use.
     pub last_seen: DateTime<Utc>,
-    /// The version of her credentials at the moment at which the session was found.
+    /// Version of the customer's credentials when the session was found.
     pub credentials: CredentialsVersion,
 }
 
@@ -133,9 +133,8 @@ impl Sessions {
         Ok(Some(session))
     }
 
-    /// Begins a session, and ends the one that it takes the place of. Returns false, and begins
-    /// none, if the customer's credentials are not those any more by which she has proved who she
-    /// is.
+    /// Begins a session, and ends the one that it replaces. Returns false, and begins none, if the
+    /// customer's credentials have changed since the authentication.
     pub async fn begin(&self, new: NewSession<'_>) -> Result<bool> {
         let mut transaction = self.database.begin_write().await?;
         if !is_current(&mut transaction, new.psu, new.credentials).await? {
@@ -337,7 +336,7 @@ mod tests {
         }
         assert!(sessions.find("0", at(1)).await.unwrap().is_none());
         assert!(sessions.find("1", at(1)).await.unwrap().is_some());
-        // However often she answers an authorisation.
+        // Regardless of how many authorisations the customer answers.
         for number in 0..=PER_CUSTOMER {
             let digest = format!("authorisation {number}");
             begin(&sessions, &digest, for_one(), None, at(1)).await;
@@ -359,7 +358,7 @@ mod tests {
         let vault = Vault::new(&[3; 32], Arc::new(SystemRandomness)).unwrap();
         let credentials = CustomerCredentials::new(database, vault);
         let anna = anna();
-        // Her password is checked, and replaced before the session begins.
+        // The customer's password is checked, but replaced before the session begins.
         credentials.set(&anna, "old", None).await.unwrap();
         let checked = credentials.version(&anna).await.unwrap();
         let new = |scope: SessionScope, instead_of, credentials| NewSession {

@@ -15,7 +15,7 @@ pub(crate) async fn database() -> (Database, TempDir) {
     (Database::open(&place).await.unwrap(), folder)
 }
 
-/// Where no tables are.
+/// Location of an empty database.
 pub(crate) async fn empty() -> (DatabaseLocation, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let place = match std::env::var("BANK_TEST_POSTGRES") {
@@ -72,7 +72,7 @@ impl From<&'static str> for Value {
 }
 
 impl Database {
-    /// How many statements have been run: each is a round trip, where the database is a server.
+    /// Number of executed statements. On a database server, each is a round trip.
     pub(crate) fn statements(&self) -> u64 {
         let mut registry = Registry::default();
         self.register(&mut registry);
@@ -97,7 +97,7 @@ impl Database {
         panic!("rows are never cached");
     }
 
-    /// How the engine goes about a statement, in its own words.
+    /// The engine's query plan of a statement, as text.
     pub(crate) async fn plan(&self, statement: &str, values: Vec<Value>) -> String {
         let mut transaction = self.begin_write().await.unwrap();
         let explain = match self.0.engine {

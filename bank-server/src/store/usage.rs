@@ -65,9 +65,9 @@ impl Usage {
     /// Counts a read under a one-off consent, if it is the first of that resource. Returns whether
     /// it was.
     ///
-    /// The first read of all starts the time in which the consent ends. It ends at once when
-    /// nothing is left to read; where it opens transactions there always is, for each has details
-    /// of its own.
+    /// The first read starts the time after which the consent ends. It ends at once when no
+    /// resource is left to read. A consent that covers transactions does not, because each
+    /// transaction has details to read.
     pub async fn once(
         &self,
         consent: &str,

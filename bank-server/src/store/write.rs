@@ -31,8 +31,7 @@ impl Drop for WriteTransaction {
 /// Lock that one transaction holds at a time, on whichever replica.
 #[derive(Debug, Clone, Copy)]
 pub enum AdvisoryLock<'a> {
-    /// Decisions on all rows of one customer: what waits for her approval, how many sessions she
-    /// has.
+    /// Decisions on all rows of one customer: waiting approvals, and the number of sessions.
     Customer(&'a PsuId),
     /// The codes of one customer.
     Codes(&'a PsuId),

@@ -101,7 +101,7 @@ impl AuthorisationHeaders {
 }
 
 /// The approaches in which that access can be approved. If the customer chooses the accounts, only
-/// those in which the bank itself shows them to her (EBA Q&A 2021/6246).
+/// those in which the bank itself shows them to the customer (EBA Q&A 2021/6246).
 fn possible(access: &AccountAccess, approving: &Approving) -> Result<Vec<ScaApproach>> {
     let mut possible = approving.offered.clone();
     if is_bank_offered(access) {

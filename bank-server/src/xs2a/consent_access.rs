@@ -65,13 +65,13 @@ impl FromRequest for ConsentAccess {
     }
 }
 
-/// Account that the consent opens; `D` is the standard's form of it.
+/// Account that the consent covers; `D` is its type in the standard.
 pub(super) struct GrantedAccount<'a, D> {
     pub(super) id: AccountId,
     pub(super) details: D,
     pub(super) reference: AccountReference,
     pub(super) grant: &'a Grant,
-    /// The balances, if they were requested and the consent opens them.
+    /// The balances, if they were requested and the consent covers them.
     pub(super) balances: Option<Vec<Balance>>,
 }
 
@@ -81,7 +81,7 @@ impl ConsentAccess {
         &self.granted.consent
     }
 
-    /// The accounts of one kind that the consent opens.
+    /// The accounts of one kind that the consent covers.
     ///
     /// Cost: one call of the core banking system for the accounts, and one for balances if they are
     /// wanted.
@@ -227,8 +227,8 @@ impl<D> GrantedAccount<'_, D> {
         )
     }
 
-    /// Links from the account to what the consent opens of it; none if the consent opens the list
-    /// alone. `path` is that of the account.
+    /// Links from the account to the resources that the consent covers; none if it covers the list
+    /// of accounts only. `path` is that of the account.
     pub(super) fn links(&self, path: &str) -> Option<Links> {
         if !self.grant.details {
             return None;

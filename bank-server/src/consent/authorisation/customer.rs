@@ -21,7 +21,7 @@ use crate::store::authorisations::Change;
 use crate::store::consents::Rule;
 use crate::store::credentials::CredentialsVersion;
 
-/// How long an approval with a second element exempts the same customer's access through the same
+/// Time for which an approval with a second element exempts later access by the same customer and
 /// TPP.
 const EXEMPT_FOR: TimeDelta = TimeDelta::days(180);
 
@@ -99,15 +99,16 @@ impl Authorisations {
 
     /// The customer has logged in for it, or answers it.
     ///
-    /// From then on it is hers, if she can answer it: no other customer can approve it, unless she
-    /// logs in for it before it is answered (`claim_by_log_in`). One that its TPP has started for
-    /// another customer is not shown to her.
+    /// From then on the authorisation belongs to this customer, provided that the customer can
+    /// answer it: no other customer can approve it, except one who logs in for it before it is
+    /// answered (`claim_by_log_in`). An authorisation that the TPP has started for another customer
+    /// is not shown.
     pub async fn claim(&self, id: &str, psu: &PsuId) -> Result<ApprovalRequest> {
         let credentials = self.sca.credentials_of(psu).await?;
         self.claim_under(id, psu, credentials).await
     }
 
-    /// The same, for a customer who has proved who she is under that version of her credentials.
+    /// Like `claim`, for a customer who has authenticated under that version of the credentials.
     pub(crate) async fn claim_under(
         &self,
         id: &str,
@@ -119,8 +120,8 @@ impl Authorisations {
         self.claim_request(request, psu, credentials).await
     }
 
-    /// The same, for a customer who has just logged in for it: she takes the place of one who came
-    /// so before and has not answered. What that one answers later is refused.
+    /// Like `claim`, for a customer who has just logged in for it. Replaces a customer who logged
+    /// in for it earlier and has not answered; a later answer of that customer is rejected.
     pub(crate) async fn claim_by_log_in(
         &self,
         id: &str,
@@ -148,7 +149,7 @@ impl Authorisations {
             status if status.is_final() || status == ScaStatus::Unconfirmed => {
                 return Err(AuthorisationError::OutOfTurn(status));
             }
-            // Another approval since then is shown to her now.
+            // If another customer has approved since, the customer is shown the new access.
             status if request.authorisation.shown != Some(request.consent.status) => {
                 let change = Change {
                     shown: Some(request.consent.status),
@@ -200,8 +201,8 @@ impl Authorisations {
         Ok(())
     }
 
-    /// The accounts that approving would open, for a customer who was logged in before she came:
-    /// the authorisation does not become hers.
+    /// The accounts that an approval would give access to, for a customer who was already logged
+    /// in. Does not assign the authorisation to the customer.
     pub(crate) async fn preview(
         &self,
         request: &ApprovalRequest,
@@ -238,8 +239,8 @@ impl Authorisations {
         })
     }
 
-    /// Whether the bank asks that customer for no second element here: for a mere list of accounts,
-    /// from a customer who has given this TPP access with one in the last 180 days (Delegated
+    /// Whether the bank requires no second element from that customer: for a list of accounts only,
+    /// if the customer has given this TPP access with one in the last 180 days (Delegated
     /// Regulation (EU) 2018/389, article 10a).
     pub async fn is_exempt(&self, authorisation: &Authorisation, psu: &PsuId) -> Result<bool> {
         if !self.rules.exempt_account_list {
@@ -258,9 +259,9 @@ impl Authorisations {
 
     /// Approves, with a proof that was made for this authorisation.
     ///
-    /// `selected` are the accounts that the customer has chosen, where the choice is hers; `None`
-    /// takes all. A TPP passes no choice on: in the embedded approach, what leaves a choice to the
-    /// customer is not approved.
+    /// `selected` are the accounts that the customer has chosen, if the consent leaves the choice
+    /// to the customer; `None` selects all. TPPs do not transmit a choice: a consent with one
+    /// cannot be approved in the embedded approach.
     pub async fn approve(
         &self,
         id: &str,
@@ -276,7 +277,7 @@ impl Authorisations {
             .await
     }
 
-    /// Approves what needs no second element, for a customer who has given her password for it.
+    /// Approves without a second element, for a customer who has given the password for it.
     pub async fn approve_exempt(&self, id: &str, psu: &PsuId) -> Result<ApprovalOutcome> {
         let (request, opening) = self.ready(id, psu, None).await?;
         if !self.is_exempt(&request.authorisation, psu).await? {
@@ -299,8 +300,8 @@ impl Authorisations {
         if !self.rules.confirmation_code || authorisation.approach != ScaApproach::Redirect {
             let to = ended_by(method);
             let consent_status = match self.succeed(authorisation, to, psu, opening).await {
-                // Another has approved in between. Through a TPP she approves what the consent
-                // opens by now.
+                // Another customer has approved in between. Through a TPP, the customer approves
+                // the consent's current access.
                 Err(AuthorisationError::OutOfTurn(status))
                     if authorisation.approach == ScaApproach::Embedded
                         && status == authorisation.status =>
@@ -396,7 +397,7 @@ impl Authorisations {
         current_status(consent, self.calendar.now(), &self.calendar)
     }
 
-    /// Checks that an approval is possible, and returns the access that the first one opens.
+    /// Checks that an approval is possible, and returns the access that a first approval gives.
     pub(super) async fn ready(
         &self,
         id: &str,
@@ -417,9 +418,9 @@ impl Authorisations {
             return Err(AuthorisationError::NeedsChoice);
         }
         if request.consent.status == ConsentStatus::PartiallyAuthorised {
-            // Another has approved since she was shown what it opens: it may be other than what she
-            // saw. Through a TPP the bank shows her nothing, and she approves what the consent
-            // opens.
+            // Another customer has approved since the access was shown, so it may have changed.
+            // Through a TPP, the bank shows nothing, and the customer approves the consent's
+            // access.
             if request.authorisation.approach != ScaApproach::Embedded
                 && request.authorisation.shown != Some(ConsentStatus::PartiallyAuthorised)
             {
@@ -462,8 +463,8 @@ fn open(
     })
 }
 
-/// Part of a consent that a further customer approves, after another: the accounts that need
-/// several, all of which have to be hers too.
+/// Access that a further customer approves: the accounts that need several approvals. All of them
+/// must be this customer's as well.
 fn joint(hers: &[Account], granted: Vec<(Account, Grant)>) -> Result<OfferedAccess> {
     let accounts: Vec<_> = granted
         .into_iter()

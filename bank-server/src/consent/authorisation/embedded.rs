@@ -202,8 +202,8 @@ impl Authorisations {
         self.find(key).await.map(Step::from)
     }
 
-    /// The TPP confirms, with the code that the customer's browser has brought it, that she is its
-    /// own customer.
+    /// The TPP confirms, with the code that the customer's browser has brought it, that this is
+    /// its own customer.
     pub async fn confirm(&self, key: AuthorisationKey<'_>, code: &str) -> Result<Step> {
         let authorisation = self.open(key).await?;
         let pending = self.store.pending(&authorisation.id).await?;
@@ -216,7 +216,7 @@ impl Authorisations {
             self.fail(&authorisation).await?;
             return Err(AuthorisationError::WrongConfirmation);
         }
-        // Another may have approved since she did.
+        // Another customer may have approved since.
         let opening = self.still_opening(&authorisation, opening).await?;
         let to = ended_by(authorisation.method);
         self.succeed(&authorisation, to, psu, opening.as_ref())
@@ -225,8 +225,8 @@ impl Authorisations {
     }
 
     /// The access of an approval that waited for its confirmation: nothing more, if another
-    /// customer has approved the same in between. If the consent opens something else since, her
-    /// approval has failed, and she may approve anew.
+    /// customer has approved the same in between. If the consent's access has changed since,
+    /// the approval fails, and the customer can approve again.
     async fn still_opening(
         &self,
         authorisation: &Authorisation,

@@ -53,7 +53,7 @@ pub struct Authorisations {
     calendar: Calendar,
     randomness: Arc<dyn Randomness>,
     rules: ScaConfig,
-    /// The same request to start one, at the same time, comes one after the other.
+    /// Serialises concurrent identical requests to start an authorisation, by its id.
     starting: KeyedLocks,
 }
 
@@ -109,7 +109,7 @@ pub enum AuthorisationError {
     /// The customer has no account that the consent could open, or has chosen none.
     #[error("no account is left that the consent could open")]
     NoAccount,
-    /// The customer has not proved who she is.
+    /// The customer has not authenticated.
     #[error(transparent)]
     Sca(#[from] ScaError),
     /// The core banking system failed.

@@ -29,7 +29,7 @@ const LONGEST_LINE: u64 = 64 * 1024;
 /// Older entries are mistakes, and days are compared as texts of ten characters.
 const EARLIEST_YEAR: i32 = 1900;
 
-/// How far value date or day of purchase may be from the day of booking.
+/// Maximum distance of the value date or day of purchase from the booking date.
 const LONGEST_APART: TimeDelta = TimeDelta::days(366);
 
 /// Names of the records of accounts.

@@ -59,9 +59,10 @@ impl Ledger {
         Self { database }
     }
 
-    /// Those accounts, with their balances, each in its place, if it is there.
+    /// The accounts with these ids, with their balances: an element for each id, `None` if there is
+    /// no such account.
     ///
-    /// Cost: no statement for cached accounts; else one statement for [`IDS_AT_ONCE`] of the
+    /// Cost: no statement for cached accounts; one statement for each [`IDS_AT_ONCE`] of the
     /// others, with one look-up by primary key for each.
     async fn known(&self, ids: &[AccountId]) -> Result<Vec<Option<Arc<AccountWithBalances>>>> {
         let cache = &self.database.caches().accounts;

@@ -44,7 +44,7 @@ pub(super) const ARRIVALS: &str = as_one!(
     "sequence DESC"
 );
 
-/// An entry as it stands in the page's text.
+/// An entry as a slice of the page's text.
 struct Entry<'a> {
     key: PageKey,
     id: &'a str,

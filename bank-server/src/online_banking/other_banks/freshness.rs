@@ -33,7 +33,7 @@ impl Age {
 pub(super) enum Renewal {
     /// Not yet.
     Later,
-    /// The consent ends in so many days; 0 is today.
+    /// Number of days after which the consent ends; 0 is today.
     Offered(i64),
     /// The last day has passed.
     Over,

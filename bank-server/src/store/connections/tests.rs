@@ -100,7 +100,7 @@ async fn a_state_is_good_for_once_and_for_its_customer() {
     let first = desk.find("first").await.unwrap();
     assert_eq!(first.returned, Some(desk.now));
 
-    // Another customer has approved what she did not ask for.
+    // Another customer has approved than the one who requested the consent.
     desk.ask("second").await;
     let ReturnOutcome::Foreign(connection) = back("lucas", "second").await else {
         panic!("another's");

@@ -1,4 +1,4 @@
-//! What customers do at the bank.
+//! Tests of customers' approvals at the bank.
 
 use super::*;
 

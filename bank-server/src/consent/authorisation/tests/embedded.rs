@@ -1,4 +1,4 @@
-//! What TPPs do, and pass on.
+//! Tests of requests by TPPs, with and without the customer's credentials.
 
 use super::*;
 
@@ -326,7 +326,7 @@ async fn an_approval_that_was_left_unconfirmed_does_not_keep_the_customer_from_a
     assert_eq!(scene.status(&consent).await, ConsentStatus::Valid);
 }
 
-/// What changes a customer's elements.
+/// A change of a customer's credentials.
 #[derive(Debug, Clone, Copy)]
 enum NewElement {
     Credentials,
@@ -355,7 +355,7 @@ async fn new_elements_end_approvals_that_do_not_count_yet() {
         NewElement::DeviceRemoved,
     ] {
         let device = scene.sca.phones().enrol(&anna).await.unwrap();
-        // One is approved and not confirmed, in one she looks at the page, one waits for her code
+        // One is approved and not confirmed, one is shown to the customer, one waits for the code
         // through the TPP.
         let mut begun = Vec::new();
         for _ in 0..3 {
@@ -374,7 +374,7 @@ async fn new_elements_end_approvals_that_do_not_count_yet() {
             .authenticate(key(tpp, &begun[2], &passed_on), None, PASSWORD)
             .await
             .unwrap();
-        // Nothing of hers is proved for this one yet: it goes on.
+        // The customer has not authenticated for this one yet, so it continues.
         let later = scene.consent(balances(&[HERS])).await;
         let named = scene.start(&later, ScaApproach::Redirect, Some(&anna));
         let named = named.await.unwrap().id;
@@ -411,7 +411,7 @@ async fn what_was_proved_under_credentials_that_were_replaced_begins_nothing() {
     let id = scene
         .started(&consent, ScaApproach::Redirect, Some(&anna))
         .await;
-    // Her password is checked, and replaced before what it was for is written down.
+    // The password is checked, but replaced before the approval is stored.
     let checked = scene.sca.check_password(&anna, PASSWORD, BROWSER).await;
     let checked = checked.unwrap();
     scene.enrol_anew("anna").await;

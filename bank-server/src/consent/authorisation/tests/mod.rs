@@ -196,7 +196,7 @@ impl Scene {
         self.start(consent, approach, psu).await.unwrap().id
     }
 
-    /// A proof of hers, for that authorisation, with a code of a new time step.
+    /// The customer's proof for that authorisation, with a code of a new time step.
     async fn proof(&self, name: &str, id: &str) -> Proof {
         let (psu, subject) = (psu(name), Subject::authorisation(id));
         self.clock.advance(TimeDelta::seconds(60));
@@ -230,7 +230,7 @@ impl Scene {
         (consent, id)
     }
 
-    /// The code that a customer's browser brings her TPP.
+    /// The code that a customer's browser brings to the TPP.
     fn code_of(done: &ApprovalOutcome) -> String {
         let uri = done.return_to.as_ref().unwrap();
         uri.query_pairs().last().unwrap().1.into_owned()
