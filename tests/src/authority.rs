@@ -141,7 +141,8 @@ impl Scene {
             .to_lowercase()
     }
 
-    /// As the record has it: with a leading zero octet where the first bit is set.
+    /// Revokes the certificate with this serial number, which has a leading zero octet in the
+    /// record if its first bit is set.
     pub fn revokes(&self, serial: &str, reason: &str) {
         let first = serial.chars().next().unwrap();
         let zero = if first.to_digit(16).unwrap() >= 8 {

@@ -185,7 +185,7 @@ impl Banks {
     }
 }
 
-/// As good as no limit: tests of the limit set one.
+/// Practically no limit. Tests of the limit set their own.
 const UNLIMITED: u32 = 100_000;
 
 /// The body of a consent request for all accounts.

@@ -82,12 +82,12 @@ impl Tab {
     }
 }
 
-/// The code that the customer's authenticator shows, so many steps from now.
+/// The code that the customer's authenticator shows, a number of time steps from now.
 pub fn code_of(banks: &Banks, customer: &SampleCustomer, steps: i64) -> String {
     customer.code_at(banks.clock.now(), steps)
 }
 
-/// The banks, the story's customer at Bank B, and her browser, which has been nowhere.
+/// The banks, the story's customer at Bank B, and the customer's browser without any history.
 pub async fn at_bank_b() -> (Banks, Tab, SampleCustomer) {
     let banks = Banks::start().await;
     let browser = Tab::at(&banks.sandbox.bank(Bank::B).running);

@@ -254,7 +254,7 @@ impl Chromium {
         }
     }
 
-    /// The same, of a page that is shown in the documentation: takes its pictures anew, if
+    /// Like `look_at`, for a page that is shown in the documentation. Renews its pictures if
     /// [`WRITE_PICTURES`] is set.
     pub async fn portray(&self, name: &str) {
         self.look_at(name).await;
@@ -394,7 +394,7 @@ impl Chromium {
     }
 }
 
-/// The story's customer in front of her browser, with the banks that it leads to.
+/// The story's customer with a browser, and the banks.
 pub struct Visit {
     pub banks: Banks,
     pub browser: Chromium,
@@ -423,7 +423,7 @@ impl Visit {
         self.give(bank, &password, &self.code(bank)).await;
     }
 
-    /// The same with any password and code.
+    /// Logs in with a given password and code.
     pub async fn give(&self, bank: Bank, password: &str, code: &str) {
         let customer = self.banks.customer(bank).id;
         self.browser.fill("Customer ID", &customer).await;

@@ -27,7 +27,7 @@ use shared_types::xs2a::authorisation::{ScaApproach, Secret};
 
 use crate::banks::Banks;
 
-/// Her address.
+/// The customer's IP address.
 const BROWSER: Source<'static> = Source::Browser(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
 /// The story's customer approves a consent of that TPP on an enrolled phone.
@@ -121,7 +121,7 @@ impl Customer {
         Secret::new(&self.known.password).unwrap()
     }
 
-    /// The operator gives her another password, and the same authenticator.
+    /// The operator sets another password, with the same authenticator.
     pub async fn change_password(&self, banks: &Banks, password: &str) {
         let config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
         let database = Database::open(&config.store.location).await.unwrap();
@@ -135,12 +135,12 @@ impl Customer {
         database.close().await;
     }
 
-    /// The code that her authenticator shows now.
+    /// The code that the customer's authenticator shows now.
     pub fn code(&self) -> Secret {
         Secret::new(self.known.code_at(self.clock.now(), 0)).unwrap()
     }
 
-    /// Her authenticator shows the next code.
+    /// Advances the customer's authenticator to the next code.
     pub fn wait_for_the_next_code(&self) {
         self.clock.advance(TimeDelta::seconds(30));
     }
@@ -160,7 +160,7 @@ impl Customer {
         self.authorisations.approve(id, proof, None).await
     }
 
-    /// The requests on her phone, by their ids.
+    /// The ids of the requests on the customer's phone.
     pub async fn waiting(&self) -> Vec<String> {
         let waiting = self.authorisations.waiting_for(&self.psu).await.unwrap();
         waiting

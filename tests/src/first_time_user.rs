@@ -121,8 +121,8 @@ impl FirstTimeUser {
             &format!("\n{caption}\n\n```console\n$ bank-client {typed}\n{printed}\n```\n");
     }
 
-    /// Connects a bank; the customer approves in the browser. With `--print` she takes the address
-    /// from the terminal, without it from the browser that was opened.
+    /// Connects a bank; the customer approves in the browser. With `--print`, the address comes
+    /// from the terminal, otherwise from the browser that was opened.
     pub async fn connects(&mut self, caption: &str, bank: Bank, arguments: &[&str]) {
         let (told, status) = self
             .approves([self.banks.customer(bank)], &mut self.command(arguments))
@@ -131,8 +131,8 @@ impl FirstTimeUser {
         self.note(caption, arguments, &told);
     }
 
-    /// The same, for these customers, one after another, each on a page of their own. What the
-    /// program has printed, and how it has ended.
+    /// Several customers approve one after another, each on a separate page. Returns the program's
+    /// output and exit status.
     pub async fn approves<const N: usize>(
         &self,
         customers: [SampleCustomer; N],

@@ -109,7 +109,7 @@ impl ForeignList {
         sequence(&content)
     }
 
-    /// As DER, signed.
+    /// Signs the list and returns its DER.
     pub fn signed(&self, ca: &SchemeCa) -> Vec<u8> {
         ca.sign_as_is(CaLevel::Issuing, &self.content(), &[])
             .unwrap()

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use fixtures::scheme_ca::{CaLevel, SchemeCa};
 use shared_types::pki::register::RegisterFile;
 
-/// A list of the issuing CA of the scheme in that folder, with so many entries.
+/// A CRL of the issuing CA of the scheme in that folder, with a number of entries.
 pub fn write_list(authority: &Path, file: &Path, entries: usize) {
     let authority = SchemeCa::open(authority, TimeDelta::days(7)).unwrap();
     let mut state = 1;
@@ -33,8 +33,7 @@ fn serial(state: &mut u64) -> Vec<u8> {
     octets
 }
 
-/// That register, with so many organisations in it: those that there are, and copies of the first
-/// under other numbers.
+/// A register extended to a number of organisations by copies of the first one under other numbers.
 #[must_use]
 pub fn longer(register: &RegisterFile, organisations: usize) -> RegisterFile {
     let mut longer = register.clone();

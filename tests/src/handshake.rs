@@ -22,7 +22,7 @@ pub fn client(authority: &SchemeCa, own: &Identity, protocol: &[u8]) -> TlsConne
     TlsConnector::from(Arc::new(config))
 }
 
-/// The same, but it keeps sessions, and offers those versions of TLS alone.
+/// Client that stores TLS sessions, and offers these versions of TLS only.
 pub fn resuming_client(
     authority: &SchemeCa,
     own: &Identity,

@@ -95,7 +95,7 @@ pub fn issue<T: HasPublic>(
     )
 }
 
-/// The same, with a digest of one's own.
+/// Like `issue`, with a given digest.
 pub fn issue_with<T: HasPublic>(
     subject: &X509Name,
     key: &PKeyRef<T>,
@@ -182,7 +182,7 @@ impl Ca {
     }
 }
 
-/// As our own code takes certificates.
+/// Converts certificates to `CertificateDer`.
 pub fn ders(certificates: &[&X509]) -> Vec<CertificateDer<'static>> {
     let each = certificates.iter();
     each.map(|one| one.to_der().unwrap().into()).collect()

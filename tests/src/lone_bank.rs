@@ -127,7 +127,7 @@ pub fn refusal(status: u16, code: &str) -> ResponseTemplate {
 pub struct Raw {
     /// These bytes first.
     pub first: Vec<u8>,
-    /// Then these, so many times.
+    /// Then these bytes, `times` times.
     pub again: Vec<u8>,
     pub times: u64,
     /// With that time before each.

@@ -66,7 +66,7 @@ impl World {
         self.bank_that_waits(15, unknown_status, ocsp).await
     }
 
-    /// The same, and the responder has that many seconds for each response.
+    /// Like `bank`, with a timeout for each OCSP response.
     pub async fn bank_that_waits(
         &self,
         response_timeout_seconds: u64,

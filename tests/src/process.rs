@@ -102,8 +102,7 @@ impl Process {
         Self::started_by(own("bank-server"), configuration, client).await
     }
 
-    /// The same, as a child of a command that becomes `bank-server` with the arguments that it is
-    /// given.
+    /// Like `configured`, as a child of a command that executes `bank-server` with its arguments.
     pub async fn started_by(mut command: Command, configuration: &Path, client: &Identity) -> Self {
         let log = configuration.with_extension("log");
         let mut child = ChildProcess::spawn(

@@ -29,7 +29,7 @@ impl Script {
         self.connect_with(bank, id, &[])
     }
 
-    /// The same, with more arguments.
+    /// Like `connect`, with more arguments.
     pub fn connect_with(&self, bank: Bank, id: &str, more: &[&str]) -> Output {
         let who = self.0.banks.customer(bank);
         self.0.banks.clock.advance(chrono::TimeDelta::seconds(30));

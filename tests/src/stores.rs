@@ -59,7 +59,7 @@ pub async fn section() -> String {
     }
 }
 
-/// That of the bank whose configuration is in that file.
+/// The database of the bank with this configuration file.
 pub async fn of(configuration: &Path) -> Database {
     let config = Config::read(configuration).unwrap();
     Database::open(&config.store.location).await.unwrap()

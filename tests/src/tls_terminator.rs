@@ -22,15 +22,15 @@ use crate::sdk::credentials;
 pub enum Manners {
     /// It passes everything on.
     Honest,
-    /// It breaks off after so many bytes.
+    /// It closes the connection after a number of bytes.
     CutAfter(usize),
 }
 
 /// The serial numbers of the certificates that were shown to a front, one for each connection.
 pub type Shown = Arc<Mutex<Vec<String>>>;
 
-/// Listens with that identity, lets in whom `client_ca` vouches for, and passes bytes on to
-/// `behind`. Ends with the test's runtime.
+/// Listens with this identity, accepts clients with a certificate of `client_ca`, and forwards bytes
+/// to `behind`. Ends with the test's runtime.
 pub async fn start(
     identity: &Identity,
     client_ca: &str,
@@ -40,7 +40,7 @@ pub async fn start(
     start_noting(identity, client_ca, behind, manners).await.0
 }
 
-/// The same, and notes whom it meets.
+/// Like `start`, and records the certificates of its peers.
 pub async fn start_noting(
     identity: &Identity,
     client_ca: &str,

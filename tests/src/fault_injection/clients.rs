@@ -163,7 +163,7 @@ impl Client {
         });
     }
 
-    /// Creates a resource. A repetition of the same request must return the same response.
+    /// Creates a resource. A repetition of the same request must return the same id.
     async fn create(
         &mut self,
         path: &str,

@@ -241,8 +241,8 @@ impl Trouble {
         tokio::task::block_in_place(|| self.cluster.ask(&statement))
     }
 
-    /// At least so many reads were answered and are not counted; those that were counted and not
-    /// answered hide others.
+    /// Lower bound of the reads that were answered but not counted. Reads that were counted but not
+    /// answered can hide others.
     fn uncounted(&self) -> i64 {
         let counted = self.number(&format!(
             "SELECT coalesce(sum(count), 0) FROM SCHEMA.consent_use WHERE consent_id = '{}'",
