@@ -38,7 +38,7 @@ impl fmt::Display for Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deviation {
-    /// The bank, by its name.
+    /// The bank's name.
     pub bank: String,
     /// Path in the response: `transactions.booked[0].currencyExchange[0].unitCurrency`.
     pub path: String,

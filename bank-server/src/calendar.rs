@@ -36,7 +36,7 @@ impl Calendar {
         self.date_of(self.now())
     }
 
-    /// Latest date that may be current on any replica: tomorrow within [`MAX_CLOCK_SKEW`] of
+    /// Latest date that may be current on any replica: tomorrow within the maximum clock skew before
     /// midnight, otherwise today.
     #[must_use]
     pub fn latest_today(&self) -> NaiveDate {

@@ -505,7 +505,7 @@ fn axe() -> String {
     std::fs::read_to_string(package.join("node_modules/axe-core/axe.min.js")).unwrap()
 }
 
-/// A text as an XPath literal, in which quotes cannot be escaped.
+/// A text as an `XPath` literal, in which quotes cannot be escaped.
 fn literal(text: &str) -> String {
     let quote = if text.contains('\'') { '"' } else { '\'' };
     assert!(!text.contains(quote), "both kinds of quotes: {text}");
