@@ -177,7 +177,7 @@ mod tests {
         NaiveDate::from_ymd_opt(2026, 11, 24).unwrap()
     }
 
-    /// Code and path of what is wrong with a request for that access; empty if nothing is.
+    /// Codes and paths of the errors in a request for that access.
     fn fault(access: Value, change: impl FnOnce(&mut Value)) -> String {
         let mut body = json!({
             "recurringIndicator": true, "validUntil": "2026-12-31",

@@ -281,7 +281,7 @@ pub(super) mod tests {
         once.recurring = false;
         assert_eq!(at(&once, "2026-11-24T13:29:59Z"), "valid 2026-11-24");
         assert_eq!(at(&once, "2026-11-24T13:30:00Z"), "expired 2026-11-24");
-        // Used just before: what is left of it can be read as long as after any first use.
+        // First used just before that: the rest can be read for as long as after any first use.
         once.ends = Some(time("2026-11-24T13:49:00Z"));
         assert_eq!(at(&once, "2026-11-24T13:48:59Z"), "valid 2026-11-24");
         assert_eq!(at(&once, "2026-11-24T13:49:00Z"), "expired 2026-11-24");

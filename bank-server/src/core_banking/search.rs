@@ -14,8 +14,8 @@ const LOOKS: usize = 20;
 /// Search, page by page: [`next`](Self::next) returns the next query, [`take`](Self::take) filters
 /// its result.
 ///
-/// Each page that is read is as large as what is still missing of the results, so that no more
-/// than the requested number are found. The search stops once half of them are.
+/// The size of each page that is read is the number of results that are still missing, so that no
+/// more than the requested number are found. The search stops once half of them are.
 pub(super) struct Search<T> {
     text: String,
     query: TransactionQuery,

@@ -11,8 +11,8 @@ pub struct AccountId(pub String);
 
 /// An account as the bank keeps it.
 ///
-/// `resource_id`, `balances` and `links` of the wire types are the XS2A layer's to fill: what is in
-/// them here is ignored.
+/// The XS2A layer sets `resource_id`, `balances` and `links` of the wire types; their values here
+/// are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The id.

@@ -16,9 +16,9 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use super::{Result, ScaError};
 use crate::telemetry::gauge_guard::GaugeGuard;
 
-/// The shortest and the longest password, in UTF-16 code units: what the `maxlength` of a form
-/// counts (HTML, 4.10.5.3.1), so that what can be enrolled can be entered. Hashing must not become
-/// work without end.
+/// Minimum and maximum length of a password, in UTF-16 code units, which the `maxlength` of a form
+/// counts as well (HTML, 4.10.5.3.1): any password that can be enrolled can be entered. The maximum
+/// limits the work of hashing.
 pub const PASSWORD_LENGTH: RangeInclusive<usize> = 8..=200;
 
 /// Whether it is longer than any password.

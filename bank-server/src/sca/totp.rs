@@ -425,7 +425,8 @@ mod tests {
             let code_then = code_at(&secret(), then);
             let (used, answer) = asked.clone().answer("hers", &code_then, &secret(), then);
             assert_eq!(answer, Answer::Right);
-            // What was used there can be used up here for a step, and the next one is good.
+            // A code that was used by that clock can be unusable by this one for a step; the next
+            // one is valid.
             let again = used.at(NOW).request("x", false, NOW).unwrap();
             let (_, answer) = again.answer("x", &code(2), &secret(), NOW + 60);
             assert_eq!(answer, Answer::Right, "{ahead}");

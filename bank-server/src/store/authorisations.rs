@@ -307,7 +307,7 @@ impl AuthorisationStore {
     /// `opening` is the choice of the first customer who approves; later ones change nothing.
     /// `rules` return the next status of the consents.
     ///
-    /// Locks in the order of all that change authorisations: the customer's lock, the
+    /// Takes locks in the same order as every change of authorisations: the customer's lock, the
     /// authorisation, the consents.
     pub async fn approve(
         &self,

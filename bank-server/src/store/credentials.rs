@@ -58,7 +58,7 @@ pub(crate) async fn is_current(
 }
 
 /// Begins the next version of a customer's credentials, in the transaction that changes them, and
-/// ends what is under way under the one before.
+/// ends the pending authentications under the previous one.
 pub(crate) async fn begin_version(transaction: &mut WriteTransaction, psu: &PsuId) -> Result<()> {
     transaction.take(AdvisoryLock::Customer(psu)).await?;
     let next = "UPDATE credential SET version = version + 1 WHERE psu = $1";

@@ -31,8 +31,8 @@ impl Engine {
             // It waits for the lock now: one that reads first, and then writes, could find it
             // taken, and fail.
             Self::Sqlite => "BEGIN IMMEDIATE",
-            // Each statement sees what was committed before it: after a lock was waited for, its
-            // last holder's writes.
+            // Each statement sees all earlier commits: after waiting for a lock, the writes of its
+            // last holder.
             Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
         }
     }
@@ -65,7 +65,7 @@ impl Engine {
                 "INSERT INTO bank_state (name, value) VALUES ('trial', '0') ON CONFLICT (name) \
                  DO UPDATE SET value = CASE bank_state.value WHEN '0' THEN '1' ELSE '0' END"
             }
-            // 32 kB that cannot be compressed: more than what was free on a page.
+            // 32 kB that cannot be compressed: more than the free space of a page.
             Self::Postgres => {
                 "INSERT INTO bank_state (name, value) \
                  SELECT 'trial', string_agg(md5(random()::text), '') FROM generate_series(1, 1000) \
@@ -166,9 +166,9 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64))> {
         let pool = Pool::open(manager, connections, None, &metrics, &health).await;
         pool.map_err(|error| failed(error.into()))
     };
-    // FULL: what is committed survives the loss of power, not only of the process.
+    // FULL: commits survive a power failure, not only a crash of the process.
     let pool = open(CONNECTIONS, "FULL").await?;
-    // NORMAL: it survives the loss of the process, and no commit waits for the disk.
+    // NORMAL: commits survive a crash of the process, and do not wait for the disk.
     let counting = open(1, "NORMAL").await?;
     let pools = [pool, counting];
     let database = database(

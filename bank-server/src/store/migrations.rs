@@ -89,7 +89,7 @@ fn migrator(migrations: &'static Migrations) -> Migrator {
 mod tests {
     use super::*;
 
-    /// A gap that is filled later would be applied after what is newer.
+    /// A migration that fills a gap later would be applied after newer ones.
     #[test]
     fn numbers_follow_one_another() {
         for embedded in [sqlite(), postgres()] {

@@ -259,9 +259,8 @@ impl Database {
         }
     }
 
-    /// Opens the database, and the key of what is sealed in it. Both are made where neither is
-    /// there, and neither where there is the other: a bank that lost one of them must not begin
-    /// anew.
+    /// Opens the database, and the key of its sealed values. Creates both if both are missing.
+    /// Fails if only one is missing, because a bank that has lost one of them must not start over.
     pub async fn open_with_key(
         wanted_for: DatabaseUse,
         place: &DatabaseLocation,
@@ -322,7 +321,7 @@ impl Database {
     /// Compares that clock with the one of the database's server from now on, if the database is on
     /// one: at once, and as often as
     /// [`start_invalidation_listener`](Self::start_invalidation_listener) listens. While they
-    /// differ by a minute and more, all that needs the database fails with [`StoreError::Clock`].
+    /// differ by a minute or more, all use of the database fails with [`StoreError::Clock`].
     pub async fn compare_clock(&self, clock: &Arc<dyn Clock>) -> Result<()> {
         if self.0.server.is_none() || clock.is_manual() {
             return Ok(());

@@ -36,8 +36,7 @@ pub struct Pool {
     health: Arc<DatabaseHealth>,
 }
 
-/// A connection of the pool, until it is dropped. A transaction that is open by then is rolled
-/// back.
+/// A connection of the pool. Dropping it returns it, and rolls back an open transaction.
 #[derive(Debug)]
 pub struct PooledConnection {
     /// There until it is dropped.

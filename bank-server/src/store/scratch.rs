@@ -47,7 +47,7 @@ pub async fn claim(server: &Server, prefix: &str) -> Result<Option<Claim>> {
     Ok(claimed.then(|| Claim(Mutex::new(connection))))
 }
 
-/// The schema that was made so before, with all that is in it; its tables are brought up to date.
+/// Opens a schema that was created by [`schema`], with its data, and migrates its tables.
 pub async fn kept(server: &Server, name: &str) -> Result<Server> {
     let server = server.clone().in_schema(&format!("{PREFIX}{name}"));
     Database::migrate(&DatabaseLocation::Server(server.clone())).await?;

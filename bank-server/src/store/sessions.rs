@@ -292,7 +292,7 @@ mod tests {
             assert!(found("ahead 18", minute).await.is_some(), "{minute}");
         }
         assert!(found("ahead 18", 480).await.is_none(), "old");
-        // What begins now outlives what was begun ahead.
+        // A session that begins now outlives one that was begun by a clock ahead.
         for (digest, minute) in [("one", 480), ("two", 481), ("three", 482)] {
             begin(&sessions, digest, SessionScope::Full, None, at(minute)).await;
         }

@@ -43,12 +43,11 @@ impl Usage {
 
     /// Counts one read on that day, if the limit allows it. Returns whether it did.
     ///
-    /// A day that is over by the time its read arrives counts to the one that has begun. `latest`
-    /// is the last day that can have begun anywhere: what was counted on a later one, by a clock
-    /// that was ahead, uses up nothing.
+    /// A read that arrives after its day has ended counts towards the current day. `latest` is the
+    /// latest day that may be current on any replica: reads that were counted on a later day, by a
+    /// clock that was ahead, are ignored.
     ///
-    /// Cost: a statement, which is shared with all that are to be counted while the one before
-    /// runs.
+    /// Cost: one statement, shared by all reads that arrive while the previous statement runs.
     pub async fn count(
         &self,
         consent: &str,

@@ -139,7 +139,7 @@ mod tests {
         }
     }
 
-    /// Sealed before the primitive moved into the SDK: what is in banks' databases still opens.
+    /// Sealed before the primitive moved into the SDK: existing databases can still be decrypted.
     #[test]
     fn what_was_sealed_long_ago_opens() {
         let old = "CQkJCQkJCQkJCQkJ_WwH7Uk3rY4my2RjTGhM2yYOWUV3NQ";

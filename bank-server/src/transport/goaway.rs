@@ -48,8 +48,8 @@ impl<P: Policy> MtlsStream<P> {
         self.close_state = CloseState::Due { until };
     }
 
-    /// Aborts the connection: what the peer has not received by now is not for it any more. An
-    /// orderly close would leave it with the kernel, which delivers it whenever the peer reads.
+    /// Aborts the connection, so that the peer receives no more of the data already sent. After an
+    /// orderly close, the kernel would still deliver that data whenever the peer reads.
     fn abort(&mut self) {
         self.close_state = CloseState::Closed;
         // If the kernel refuses, the connection still ends.

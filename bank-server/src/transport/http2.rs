@@ -1,7 +1,7 @@
 //! HTTP/2 server (RFC 9113): dispatches the requests of a connection to an actix service.
 //!
 //! The h2 crate holds the protocol's state and its limits: header lists, streams, resets,
-//! CONTINUATION frames and windows. What it does not limit are frames that cost work and carry no
+//! CONTINUATION frames and windows. It does not limit frames that cost work and carry no
 //! request, such as PING and SETTINGS; `FrameBudget` counts these. A peer that exceeds any of them
 //! is sent a GOAWAY with `ENHANCE_YOUR_CALM`.
 //!
@@ -56,8 +56,8 @@ const WINDOW_BYTES: u32 = 65_535;
 const MAX_SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Resets and refused streams on one connection, by the peer (rapid reset, CVE-2023-44487) or by
-/// this end because of what the peer sent (CVE-2025-8671). Ordinary clients cancel a few requests
-/// in a connection's life.
+/// this server in response to the peer's frames (CVE-2025-8671). Ordinary clients cancel a few
+/// requests in a connection's life.
 const MAX_RESETS: usize = 100;
 
 /// Serves a connection until it ends, and gracefully until then once `stopping` is ready or the
@@ -303,7 +303,7 @@ impl Drop for Body {
     }
 }
 
-/// Reads and drops what is left of a request whose body is not wanted. Trailers would be held in
+/// Reads and discards the rest of a request whose body is not wanted. Trailers would be held in
 /// memory until the answer is sent: windows do not limit them. Does not return.
 async fn discard<T>(unread: oneshot::Receiver<RecvStream>) -> T {
     if let Ok(mut stream) = unread.await {

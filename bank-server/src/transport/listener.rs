@@ -205,8 +205,8 @@ impl<P: Policy> MtlsListener<P> {
         }
     }
 
-    /// Accepts or rejects one connection. Returns what a service of actix-http takes; a server with
-    /// a protocol of its own needs the stream alone.
+    /// Accepts or rejects one connection. Returns the input of an actix-http service; a server
+    /// with another protocol needs the stream only.
     ///
     /// Cost: one mutual handshake, and for an accepted peer one more evaluation of its chain.
     pub async fn accept(

@@ -6,7 +6,7 @@
 //!
 //! A connection passes these modules: [`listener`] accepts it and performs the handshake, in which
 //! `verifier` verifies the peer's certificate against the current [`trust`] snapshot;
-//! [`connection`] holds the verdict, and is what the rest of the server sees of it; [`stream`]
+//! [`connection`] holds the verdict, and is its interface for the rest of the server; [`stream`]
 //! carries its bytes and enforces its timeouts; `goaway` sends the final message when trust is
 //! lost. `connection_registry` holds all open connections and re-evaluates each when trust changes.
 //!

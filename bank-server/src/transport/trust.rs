@@ -66,7 +66,7 @@ pub struct Trust<P> {
     ocsp: OcspHandle,
 }
 
-/// A favourable verdict on a chain: by which snapshot, for how long, and what the policy returned.
+/// A favourable verdict on a chain: its snapshot, its validity, and the policy's result.
 pub(super) struct Verdict<P: Policy> {
     snapshot: Arc<TrustSnapshot<P>>,
     pub(super) verified: VerifiedPath,

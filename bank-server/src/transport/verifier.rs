@@ -35,7 +35,7 @@ impl<P: Policy> PeerVerifier<P> {
         let snapshot = trust.current();
         let authorities = snapshot.anchors.subjects();
         Arc::new(Self {
-            // Any authority may have issued what is pinned.
+            // A pinned certificate may have any issuer.
             hints: authorities
                 .filter(|_| !is_for_gateways)
                 .map(DistinguishedName::in_sequence)

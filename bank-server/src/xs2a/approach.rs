@@ -120,7 +120,7 @@ mod tests {
             // Both: the bank's order between the two.
             (&all, yes, yes, true, Redirect),
             (&[Decoupled, Redirect], yes, yes, true, Decoupled),
-            // What the bank does not offer is not to be had.
+            // Skips approaches that the bank does not offer.
             (&[Redirect], no, yes, true, Redirect),
             (&[Embedded], yes, None, true, Embedded),
         ] {

@@ -136,7 +136,7 @@ pub(super) fn check_return(
     Ok(())
 }
 
-/// `PSU-ID`: with what the customer logs in at the bank.
+/// `PSU-ID`: the id with which the customer logs in at the bank.
 pub(super) fn psu_id(request: &HttpRequest) -> Result<Option<PsuId>> {
     match single(request, PSU_ID)? {
         Some(id) if id.is_empty() || id.len() > MAX_ID => Err(ApiError::format(

@@ -158,8 +158,8 @@ pub(super) async fn status(
     }))
 }
 
-/// Takes an authorisation one step further: the customer's id, password, choice of a method, or code; or the TPP's
-/// confirmation.
+/// Takes an authorisation one step further: the customer's id, password, choice of a method, or
+/// code; or the TPP's confirmation.
 #[utoipa::path(
     put, path = "/v1/consents/{consentId}/authorisations/{authorisationId}", operation_id = "updateConsentsPsuData",
     tag = "Consents", request_body = UpdatePsuData,
@@ -188,7 +188,7 @@ pub(super) async fn update(
     psu_ip_address(&request)?;
     let psu = psu_id(&request)?;
     let (service, key) = (&state.authorisations, key(&context, &path));
-    // The owner is checked before the step.
+    // Checks the TPP first, so that the error reveals nothing about the step to another TPP.
     let authorisation = service.find(key).await?;
     let step = match step {
         UpdatePsuData::Identification => {

@@ -122,8 +122,8 @@ impl ApiError {
     /// Unknown reference of a booked entry. An entry that is too old to be shown gets the same
     /// error.
     ///
-    /// The standard has `RESOURCE_UNKNOWN` with 404 for what a path names, and with 400 for what
-    /// anything else does.
+    /// The standard has `RESOURCE_UNKNOWN` with 404 for a resource in the path, and with 400
+    /// for one in a parameter, header or body.
     pub(crate) fn unknown_reference() -> Self {
         let text = "there is no booked entry of that reference in this account, or it is too old; \
                     use dateFrom";

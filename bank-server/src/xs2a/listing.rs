@@ -12,7 +12,7 @@ use super::parameters::{Delta, ListRequest, Parameters};
 use crate::core_banking::{Listed, Page, TransactionQuery};
 use crate::domain::{AccountId, Arrival, Resource};
 
-/// A delta report has no last day: what is booked for a later one has arrived.
+/// A delta report has no last day: it contains entries with a booking date in the future too.
 const FAR_AHEAD: Option<NaiveDate> = NaiveDate::from_ymd_opt(9999, 12, 31);
 
 /// List of transactions, at the requested page.

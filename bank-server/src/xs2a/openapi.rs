@@ -127,8 +127,8 @@ fn parameters(operation: &mut Operation) -> impl Iterator<Item = &mut Parameter>
     })
 }
 
-/// Takes `null` out of all schemas: what a bank does not say is left out, and never `null`. utoipa
-/// makes each `Option` nullable, in header fields too.
+/// Removes `null` from all schemas: absent fields are omitted, and never `null`. utoipa makes each
+/// `Option` nullable, in header fields too.
 fn without_null(value: &mut Value) {
     if let Some(types) = value.get_mut("type")
         && let Some(list) = types.as_array_mut()

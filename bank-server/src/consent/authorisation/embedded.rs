@@ -280,7 +280,7 @@ impl Authorisations {
     ) -> Result<Step> {
         let (subject, source) = (Subject::authorisation(&authorisation.id), Source::Tpp(tpp));
         let challenge = self.sca.challenge(psu, method, &subject, source).await?;
-        // A challenge in the app is approved there: from here on the approach is decoupled.
+        // An approval that the app shows takes place there: the approach is decoupled from here on.
         let in_app = challenge == Challenge::App;
         let status = if in_app {
             ScaStatus::Started

@@ -5,7 +5,8 @@ use sqlx::Executor as _;
 
 use crate::store::{PooledConnection, WriteTransaction, placeholders};
 
-/// Rows in one statement; seven values each stay well below what a database takes.
+/// Rows in one statement. With seven values each, this is well below the databases' limits of
+/// parameters.
 const FULL: usize = 100;
 
 /// Values in a row.
@@ -60,7 +61,7 @@ impl Batch {
         }
     }
 
-    /// Writes what has not been written.
+    /// Writes the remaining rows.
     pub(super) async fn write(&mut self, sql: &mut WriteTransaction) -> Result<()> {
         let rows = std::mem::take(&mut self.0);
         if rows.is_empty() {

@@ -76,7 +76,7 @@ pub enum ImportError {
         account: Uuid,
         /// Its line, from 1.
         line: u64,
-        /// Closing balance less what was added up.
+        /// Closing balance minus the sum of the entries.
         difference: Decimal,
     },
     /// The file cannot be read.
@@ -106,8 +106,8 @@ impl From<sqlx::Error> for ImportError {
     }
 }
 
-/// Loads a world file into the ledger, in one transaction, on the bank's day `today`: what is
-/// booked has happened.
+/// Loads a world file into the ledger, in one transaction, on the bank's day `today`. No entry may
+/// have a booking date after it.
 ///
 /// On SQLite it is the only writer: open the database with
 /// [`Database::open_for`] where a bank may serve from it.
@@ -213,7 +213,7 @@ impl Import {
                 break;
             }
             if let Err(error) = self.take_line(&line).await {
-                // A fault in an earlier line that is not written yet is reported first.
+                // Reports an undetected error of an earlier line first.
                 self.batch.write(&mut self.sql).await?;
                 return Err(error);
             }
@@ -306,7 +306,7 @@ impl Import {
         self.insert_account(&record, currency, false).await
     }
 
-    /// Fails if a record holds what the bank derives itself.
+    /// Fails if a record contains a field that the bank derives.
     fn check_derived(&self, kind: &str, derived: bool) -> Result<()> {
         let path = format!("{kind}.details");
         let problem = "resourceId, balances and _links are worked out by the bank";

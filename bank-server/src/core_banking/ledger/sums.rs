@@ -18,7 +18,7 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Before the first transaction. `closing` is what the booked ones have to lead to.
+    /// Before the first transaction. `closing` is the expected balance after the booked ones.
     pub(super) fn start(
         opening: Decimal,
         closing: Decimal,
@@ -65,7 +65,7 @@ impl Sums {
         Ok(self.entries)
     }
 
-    /// By how much the closing balance differs from what was added up.
+    /// Difference between the closing balance and the sum of the entries.
     pub(super) fn difference(&self) -> Decimal {
         self.closing - self.booked
     }
@@ -75,7 +75,7 @@ impl Sums {
         let second = if self.card {
             self.balance(self.not_invoiced, BalanceType::NonInvoiced)?
         } else {
-            // Both are amounts, so their sum is far from what a decimal can hold.
+            // Both are amounts, so their sum is far below the maximum of a decimal.
             self.balance(self.booked + self.pending, BalanceType::Expected)?
         };
         Ok(vec![

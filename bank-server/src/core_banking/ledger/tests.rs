@@ -574,7 +574,7 @@ async fn what_a_consent_opens_is_one_round_trip_away_and_then_none() {
     let consents = Consents::new(scene.database.clone()).with_ledger(read_along);
     let tpp = "PSDDE-BAFIN-100001".parse().unwrap();
     scene.database.start_invalidation_listener();
-    // What is read holds for less than a second: a round that takes longer is repeated.
+    // Cached rows are valid for less than a second: a round that takes longer is repeated.
     let mut counts = [0; 3];
     for _ in 0..20 {
         let known = scene.database.caches();

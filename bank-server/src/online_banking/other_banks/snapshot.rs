@@ -155,7 +155,7 @@ impl<A: Recognised, T: Dated + Clone> AccountSnapshot<A, T> {
         identity.numbers().clone().or(self.numbers.clone())
     }
 
-    /// Merges what was read since that day with what was known from before.
+    /// Merges the entries that were read since that day with the stored ones.
     pub(super) fn now(
         details: A,
         pending: Vec<T>,
@@ -284,7 +284,7 @@ mod tests {
         }
         assert!(recognised(&before, true, &[account("2", "")])[0] == Some(&before[1]));
         assert!(recognised(&before, false, &[account("2", "")])[0].is_none());
-        // What was known of its number stays known.
+        // The stored account number is kept.
         let since = Since::recent(day("2026-11-24"));
         let unnamed =
             AccountSnapshot::now(account("1", ""), vec![], vec![], Some(&of("1", ONE)), since);

@@ -17,7 +17,7 @@ use crate::transport::pem_files;
 use crate::transport::source_watcher::SourceWatcher;
 
 impl<S: PolicySource> TrustReloader<S> {
-    /// Reads all changed files, and applies what is valid.
+    /// Reads all changed files, and applies the valid ones.
     pub(super) fn reload(&mut self, force: bool) {
         let now = self.now();
         let mut next = (*self.trust.current()).clone();
