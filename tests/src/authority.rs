@@ -201,7 +201,7 @@ impl Serving {
     }
 }
 
-/// `openssl ocsp` about what was issued by one of the two CAs, believing the root alone.
+/// Runs `openssl ocsp` for a certificate of one of the two CAs, with the root as the only anchor.
 pub fn ocsp(scene: &Scene, issuer: &str, arguments: &[&str]) -> String {
     let asked = system("openssl")
         .args(["ocsp", "-CAfile"])

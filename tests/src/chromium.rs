@@ -433,7 +433,7 @@ impl Visit {
     }
 }
 
-/// A page that is left is left by then.
+/// Timeout for leaving a page.
 const LEAVES: Duration = Duration::from_secs(20);
 
 fn is_stale(error: &WebDriverError) -> bool {

@@ -145,7 +145,7 @@ impl Customer {
         self.clock.advance(TimeDelta::seconds(30));
     }
 
-    /// Enrols a phone; what it keeps is returned.
+    /// Enrols a phone, and returns its token.
     pub async fn enrol_phone(&self) -> String {
         self.sca.phones().enrol(&self.psu).await.unwrap().0
     }

@@ -85,7 +85,7 @@ impl FirstTimeUser {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs it, and writes it down. Returns what it printed.
+    /// Runs a command, and adds it to the transcript. Returns its output.
     pub fn types(&mut self, caption: &str, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let errors = String::from_utf8(output.stderr).unwrap();
@@ -229,8 +229,8 @@ fn read_page(mut child: Child, told: &mut String) -> (Child, String) {
     }
 }
 
-/// The part of a transcript that is the same on every day and machine: what was typed, captions,
-/// headers, what is said. Of tables, rows are left out; digits are all alike.
+/// The part of a transcript that is the same on every day and machine: input, captions, headers and
+/// messages. Omits the rows of tables, and replaces all digits by the same one.
 pub fn skeleton(transcript: &str) -> Vec<String> {
     let lines: Vec<&str> = transcript.lines().collect();
     let is_rule = |line: &str| !line.is_empty() && line.trim().chars().all(|letter| letter == '─');
@@ -239,8 +239,7 @@ pub fn skeleton(transcript: &str) -> Vec<String> {
         let row = line.starts_with(' ') && !line.trim_start().starts_with("to do:");
         !is_rule(line) && (header || !row)
     });
-    // What a total comes to, in which currencies, and whether there is room for running totals,
-    // depends on the day.
+    // The totals, their currencies, and whether running totals fit in depend on the day.
     let same = |line: &str| match line.split_once("total: ") {
         Some(("", _)) => "total: …".to_owned(),
         _ => alike(line.trim_end().trim_end_matches("total so far")),
@@ -248,7 +247,7 @@ pub fn skeleton(transcript: &str) -> Vec<String> {
     kept.map(|(_, line)| same(line)).collect()
 }
 
-/// Words apart by one blank; figures, and what is random, by one sign.
+/// Normalises blanks to one, and figures and random values to one character.
 fn alike(line: &str) -> String {
     let words: Vec<String> = line.split_whitespace().map(without_chance).collect();
     let mut alike = String::new();

@@ -138,7 +138,7 @@ pub fn reissued(pki: &Pki, identity: &Identity, change: impl FnOnce(&mut [Vec<u8
     let signed = pki
         .ca1
         .sign_as_is(CaLevel::Issuing, &sequence(&content), &[]);
-    // Not by OpenSSL: it does not read all that is tried.
+    // Not encoded by OpenSSL, which cannot parse all of the tested forms.
     let body = BASE64_STANDARD.encode(signed.unwrap());
     let lines: Vec<&str> = body
         .as_bytes()

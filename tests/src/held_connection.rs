@@ -90,7 +90,7 @@ impl HeldConnection {
     pub fn until_the_end(mut self) -> std::thread::JoinHandle<(String, Instant)> {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
-            // A connection that is cut shows in what was read, not in how it ended.
+            // A connection that is cut is detected by the data that was read, not by the error.
             let _ = self.0.read_to_end(&mut bytes);
             (String::from_utf8_lossy(&bytes).into_owned(), Instant::now())
         })

@@ -14,8 +14,7 @@ use openssl::x509::{X509, X509Extension, X509Name, X509NameBuilder};
 use rustls_pki_types::CertificateDer;
 pub use shared_types::pki::der::write as der;
 
-/// When what is issued begins and ends, unless said otherwise, in seconds since 1970: 2020 and
-/// 2100.
+/// Default validity of certificates, in seconds since 1970: from 2020 to 2100.
 pub const VALID: (i64, i64) = (1_577_836_800, 4_102_444_800);
 
 /// A new key on P-256.

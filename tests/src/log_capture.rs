@@ -1,4 +1,4 @@
-//! Log capture for one test: what the SDK logs on the test's own thread.
+//! Log capture for one test: the SDK's log events on the test's thread.
 //!
 //! The process has one subscriber, installed at the first capture and enabled on a thread only
 //! while it captures. With a subscriber for each test, tracing-core would cache a callsite as

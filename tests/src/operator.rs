@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-/// A check that has not been answered by then has failed, as with a load balancer.
+/// Timeout after which a health check has failed, as with a load balancer.
 const MAX_CHECK: Duration = Duration::from_secs(5);
 
 /// The whole response to a GET, headers included. Blocks; panics if the listener cannot be reached.

@@ -24,7 +24,7 @@ struct State {
 /// State after the network is there again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Healed {
-    /// Connections go on where they were: what was on its way arrives late.
+    /// Connections continue; data in transit arrives late.
     AsBefore,
     /// Only new ones lead to the database. The existing ones are not closed: their packets are
     /// dropped.
@@ -75,7 +75,7 @@ impl Wire {
     }
 }
 
-/// Waits until the network lets through what is on that connection.
+/// Waits until the network forwards the data of that connection.
 async fn passable(state: &mut watch::Receiver<State>, since: Instant) {
     let open = state.wait_for(|state| !state.cut && state.forgotten < since);
     if open.await.is_err() {
