@@ -36,8 +36,8 @@ impl Calendar {
         self.date_of(self.now())
     }
 
-    /// Latest date that may be current on any replica: tomorrow within the maximum clock skew before
-    /// midnight, otherwise today.
+    /// Latest date that may be current on any replica: tomorrow within the maximum clock skew
+    /// before midnight, otherwise today.
     #[must_use]
     pub fn latest_today(&self) -> NaiveDate {
         self.date_of(self.now() + MAX_CLOCK_SKEW)

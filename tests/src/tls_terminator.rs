@@ -29,8 +29,8 @@ pub enum Manners {
 /// The serial numbers of the certificates that were shown to a front, one for each connection.
 pub type Shown = Arc<Mutex<Vec<String>>>;
 
-/// Listens with this identity, accepts clients with a certificate of `client_ca`, and forwards bytes
-/// to `behind`. Ends with the test's runtime.
+/// Listens with this identity, accepts clients with a certificate of `client_ca`, and forwards
+/// bytes to `behind`. Ends with the test's runtime.
 pub async fn start(
     identity: &Identity,
     client_ca: &str,
