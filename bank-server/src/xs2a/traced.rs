@@ -36,7 +36,7 @@ pub(super) fn conclude(span: &Span, summary: &RequestSummary<'_>, operation: Str
     }
 }
 
-/// Method and path as a template, such as `GET /v1/accounts/{account-id}`. All unknown paths share
+/// Method and path as a template, such as `GET /v1/accounts/{account_id}`. All unknown paths share
 /// one name, and so do all unknown methods: there is no end to either.
 pub(super) fn operation(summary: &RequestSummary<'_>) -> String {
     let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
