@@ -215,7 +215,6 @@ impl BankServer {
             pages.as_ref(),
         )
         .await?;
-        let gateway_listener = config.gateway_listener.as_ref();
         let request_metrics = RequestMetrics::new();
         let xs2a = web::Data::new(app_context.xs2a(&config, pages.as_ref(), &request_metrics)?);
         let online_banking = pages.as_ref().map(|pages| {
@@ -231,19 +230,14 @@ impl BankServer {
         ));
         let (xs2a_socket, xs2a_address) = bind(sockets.xs2a, "xs2a.listen", config.xs2a.listen)?;
         let (operator, operator_address) = bind(None, "operator.listen", config.operator.listen)?;
-        let (gateway_socket, gateway_address) = gateway_listener
-            .map(|gateway_listener| bind(None, "gateway_listener.listen", gateway_listener.listen))
-            .transpose()?
-            .unzip();
-        let gateway_mtls = gateway_listener.map(|gateway_listener| {
-            Arc::new(listener.for_gateways(gateway_listener.max_connections))
-        });
-        let mut listeners = vec![("xs2a", xs2a_socket, listener)];
-        listeners.extend(
-            gateway_socket
-                .zip(gateway_mtls)
-                .map(|(socket, listener)| ("gateway_listener", socket, listener)),
-        );
+        let mut listeners = vec![("xs2a", xs2a_socket, Arc::clone(&listener))];
+        let mut gateway_address = None;
+        if let Some(gateways) = &config.gateway_listener {
+            let (socket, address) = bind(None, "gateway_listener.listen", gateways.listen)?;
+            let for_gateways = Arc::new(listener.for_gateways(gateways.max_connections));
+            listeners.push(("gateway_listener", socket, for_gateways));
+            gateway_address = Some(address);
+        }
         let health = health(&app_context, &report, &listeners, &request_metrics);
         let probes = health.probes.clone();
         let health = web::Data::new(health);
