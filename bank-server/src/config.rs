@@ -309,6 +309,11 @@ impl Default for LimitsConfig {
 }
 
 impl LimitsConfig {
+    /// Timeout for a TLS handshake.
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        Duration::from_secs(self.handshake_timeout_seconds)
+    }
+
     /// Timeout for receiving a request and sending its response.
     pub(crate) fn request_timeout(&self) -> Duration {
         Duration::from_secs(self.request_timeout_seconds)
@@ -459,9 +464,7 @@ impl Config {
         }
         faults
     }
-}
 
-impl Config {
     /// Errors of the addresses of CRLs and listeners.
     fn address_faults(&self) -> Vec<ConfigError> {
         let lists = self.revocation.lists.iter().enumerate();

@@ -1,7 +1,6 @@
 //! Listening sockets of the server, and TLS set-up of online banking.
 
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use rustls_pki_types::UnixTime;
@@ -93,12 +92,11 @@ pub(super) fn listener(
     config: &Config,
     pages: &OnlineBankingConfig,
 ) -> Result<BrowserListener, Vec<ConfigError>> {
-    let seconds = Duration::from_secs;
     let limits = &config.limits;
     let timeouts = BrowserTimeouts {
-        handshake: seconds(limits.handshake_timeout_seconds),
-        request: seconds(limits.request_timeout_seconds),
-        idle: seconds(limits.idle_timeout_seconds),
+        handshake: limits.handshake_timeout(),
+        request: limits.request_timeout(),
+        idle: limits.idle_timeout(),
     };
     BrowserListener::open(
         pages,

@@ -19,13 +19,9 @@ const LARGEST_BODIES: usize = 8;
 
 pub(super) fn connection_limits(limits: &LimitsConfig) -> ConnectionLimits {
     ConnectionLimits {
-        handshake: Duration::from_secs(limits.handshake_timeout_seconds),
-        idle: Duration::from_secs(limits.idle_timeout_seconds),
-        response: Duration::from_secs(
-            limits
-                .request_timeout_seconds
-                .saturating_add(limits.idle_timeout_seconds),
-        ),
+        handshake: limits.handshake_timeout(),
+        idle: limits.idle_timeout(),
+        response: limits.request_timeout() + limits.idle_timeout(),
         per_peer: limits.max_connections_per_organisation,
         requests_per_peer: limits.max_requests_per_organisation,
         body_bytes_per_peer: limits.max_body_bytes.saturating_mul(LARGEST_BODIES),
