@@ -298,7 +298,9 @@ fn repair(
         if let Some(cause) = cause {
             let from = parent(&fault.steps);
             let steps = remove(value, from, strict).ok_or_else(|| cause.clone())?;
-            if let (Outcome::ElementLeftOut, Some(last)) = (gone(from), repairs.last_mut()) {
+            if let (Outcome::ElementLeftOut, Some(last)) =
+                (removal_outcome(from), repairs.last_mut())
+            {
                 last.outcome = Outcome::ElementLeftOut;
             }
             removed = Some((steps, cause));
@@ -318,7 +320,7 @@ fn repair(
             &fault.steps
         };
         let steps = remove(value, from, strict).ok_or_else(|| fault.clone())?;
-        let outcome = gone(from);
+        let outcome = removal_outcome(from);
         removed = Some((steps, fault.clone()));
         repairs.push(Repair { at: fault, outcome });
     }
@@ -328,7 +330,7 @@ fn repair(
 
 /// Outcome of a removal of what the steps lead to: a balance of a list is an element of it,
 /// wherever the list is.
-fn gone(steps: &[Step]) -> Outcome {
+fn removal_outcome(steps: &[Step]) -> Outcome {
     match steps {
         [.., Step::Name(list), Step::Index(_)] if list == "balances" => Outcome::ElementLeftOut,
         _ => Outcome::FieldLeftOut,

@@ -302,7 +302,7 @@ pub(crate) trait Account {
     fn links(&self) -> Option<&Links>;
 }
 
-macro_rules! account {
+macro_rules! impl_account {
     ($($details:ty),*) => {$(
         impl Account for $details {
             fn resource_id(&self) -> Option<&str> {
@@ -322,7 +322,7 @@ macro_rules! account {
     )*};
 }
 
-account!(AccountDetails, CardAccountDetails);
+impl_account!(AccountDetails, CardAccountDetails);
 
 fn currency_of(account: Option<&AccountReference>) -> Option<Currency> {
     account.and_then(|account| account.currency)

@@ -15,8 +15,8 @@ use super::session::Visit;
 /// The field that holds the token against foreign forms.
 pub(super) const TOKEN: &str = "csrf";
 
-/// The largest form, in bytes.
-pub(super) const LARGEST: usize = 64 * 1024;
+/// Maximum size of a form.
+const MAX_FORM_BYTES: usize = 64 * 1024;
 
 /// Fields of a form, beside its token.
 #[derive(Debug, Clone, Copy)]
@@ -89,13 +89,13 @@ impl FormBody {
             return Err(Problem::form_type());
         }
         let announced = header(CONTENT_LENGTH).and_then(|value| value.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > LARGEST) {
+        if announced.is_some_and(|length| length > MAX_FORM_BYTES) {
             return Err(Problem::form_too_large());
         }
         let mut collected = Vec::new();
         while let Some(chunk) = self.body.next().await {
             let chunk = chunk.map_err(|_| Problem::form_unreadable())?;
-            if collected.len() + chunk.len() > LARGEST {
+            if collected.len() + chunk.len() > MAX_FORM_BYTES {
                 return Err(Problem::form_too_large());
             }
             collected.extend_from_slice(&chunk);

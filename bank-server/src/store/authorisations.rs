@@ -130,12 +130,12 @@ impl AuthorisationStore {
         Self { database }
     }
 
-    /// Stores an authorisation, if its consent has fewer than `most`, and if there is limits for
-    /// it. A request id has one effect: a repeated request returns the first outcome.
+    /// Stores an authorisation, if its consent has fewer than `max_per_consent`, and within the
+    /// limits, if there are any. A request id has one effect: a repeated request returns the first outcome.
     pub async fn insert(
         &self,
         new: NewAuthorisation<'_>,
-        most: i64,
+        max_per_consent: i64,
         limits: Option<WaitingLimits<'_>>,
     ) -> Result<Started> {
         let start = new.start;
@@ -152,7 +152,7 @@ impl AuthorisationStore {
         .fetch_one(&mut *transaction)
         .await?;
         if same == 0 {
-            if stored >= most {
+            if stored >= max_per_consent {
                 return Ok(Started::TooMany);
             }
             if let Some(limits) = limits

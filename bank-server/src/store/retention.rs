@@ -27,14 +27,14 @@ pub struct Retention {
 }
 
 /// Rows of a batch.
-const BATCH: i64 = 200;
+const BATCH: u64 = 200;
 
 /// Pause after a batch, as a multiple of the duration of the batch.
 const PAUSE: u32 = 4;
 
-/// Statements that remove one kind of row in batches. All concern the same rows; the number that
-/// the last one removes shows whether more are left. They contain constants and times as literals,
-/// so that the planner uses these values.
+/// Statements that remove at most [`BATCH`] things of one kind: first the rows that belong to
+/// them, then the things themselves. If the last statement removes fewer rows, nothing is left. The
+/// statements contain times as literals, so that the database plans for these.
 type Batch = Vec<String>;
 
 impl Retention {
@@ -76,7 +76,7 @@ impl Retention {
                     return Ok(removed);
                 };
                 removed += rows;
-                if rows < BATCH.unsigned_abs() {
+                if rows < BATCH {
                     break;
                 }
                 let pause = begun.elapsed() * PAUSE;
@@ -572,7 +572,7 @@ mod tests {
             )
             .await;
         }
-        assert_eq!(removed(&database).await, 2 * BATCH.unsigned_abs() + 1);
+        assert_eq!(removed(&database).await, 2 * BATCH + 1);
     }
 
     #[tokio::test]
