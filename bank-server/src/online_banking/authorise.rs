@@ -51,96 +51,96 @@ struct PreviousAnswer<'a> {
 
 async fn page(visit: Visitor, id: web::Path<String>, request: HttpRequest) -> PageResult {
     // A request that has ended shows that without a log-in. The id cannot be guessed.
-    let access = open(&visit, &id).await?;
+    let approval = open(&visit, &id).await?;
     let known = Answering::of(&visit.0, &id);
     let known = known.ok_or_else(|| Problem::log_in(request.path()))?;
-    let (access, offer) = if known.proof.is_some() {
+    let (approval, offer) = if known.proof.is_some() {
         claimed(&known, &id).await?
     } else {
         let offer = visit
             .state
             .authorisations
-            .preview(&access, &known.psu)
+            .preview(&approval, &known.psu)
             .await;
-        let offer = offer.map_err(|error| refused(error, &access))?;
-        (access, offer)
+        let offer = offer.map_err(|error| refused(error, &approval))?;
+        (approval, offer)
     };
     let previous = PreviousAnswer {
         method: second_factor::method_of(request.query_string()),
         ..PreviousAnswer::default()
     };
-    show(&known, &access, &offer, previous).await
+    show(&known, &approval, &offer, previous).await
 }
 
 /// The request, if it waits for an answer on this page.
 async fn open(visit: &Visit, id: &str) -> Result<ApprovalRequest, Problem> {
-    let access = visit.state.authorisations.request(id).await?;
-    let authorisation = &access.authorisation;
+    let approval = visit.state.authorisations.request(id).await?;
+    let authorisation = &approval.authorisation;
     let error = if authorisation.approach != ScaApproach::Redirect {
         AuthorisationError::OtherApproach(authorisation.approach)
     } else if authorisation.status.is_final() || authorisation.status == ScaStatus::Unconfirmed {
         AuthorisationError::OutOfTurn(authorisation.status)
     } else {
-        match access.consent_status {
-            ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => return Ok(access),
+        match approval.consent_status {
+            ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => return Ok(approval),
             status => AuthorisationError::ConsentOver(status),
         }
     };
-    Err(named(&access.tpp)(error))
+    Err(named(&approval.tpp)(error))
 }
 
 /// Assigns the request to this customer, with the accounts that it would open.
 async fn claimed(known: &Answering, id: &str) -> Result<(ApprovalRequest, OfferedAccess), Problem> {
     let authorisations = &known.visit.state.authorisations;
-    let access = open(&known.visit, id).await?;
+    let approval = open(&known.visit, id).await?;
     let claimed = authorisations.claim_under(id, &known.psu, known.credentials);
     let claimed = claimed.await;
-    let claimed = claimed.map_err(|error| refused_answer(error, &access))?;
+    let claimed = claimed.map_err(|error| refused_answer(error, &approval))?;
     let offer = authorisations.offer(&claimed, &known.psu).await;
-    let offer = offer.map_err(|error| refused(error, &access))?;
+    let offer = offer.map_err(|error| refused(error, &approval))?;
     Ok((claimed, offer))
 }
 
 /// Error page of a request that this customer cannot answer, with a way on for another customer.
-fn refused(error: AuthorisationError, access: &ApprovalRequest) -> Problem {
+fn refused(error: AuthorisationError, approval: &ApprovalRequest) -> Problem {
     use AuthorisationError::{ApprovedBefore, NoAccount, NotTheCustomers, OtherCustomer};
 
     let is_hers_alone = matches!(
         error,
         ApprovedBefore | NoAccount | NotTheCustomers(_) | OtherCustomer
     );
-    let problem = named(&access.tpp)(error);
+    let problem = named(&approval.tpp)(error);
     if !is_hers_alone {
         return problem;
     }
-    let path = format!("/authorise/{}", access.authorisation.id);
+    let path = format!("/authorise/{}", approval.authorisation.id);
     problem.then(Next::AsAnotherCustomer(Destination::or_start(Some(&path))))
 }
 
 /// Error page of an answer: another customer may have logged in for the request since its page was
 /// shown.
-fn refused_answer(error: AuthorisationError, access: &ApprovalRequest) -> Problem {
+fn refused_answer(error: AuthorisationError, approval: &ApprovalRequest) -> Problem {
     match error {
-        AuthorisationError::OtherCustomer if access.authorisation.by_log_in => {
-            named(&access.tpp)(AuthorisationError::OutOfTurn(access.authorisation.status))
+        AuthorisationError::OtherCustomer if approval.authorisation.by_log_in => {
+            named(&approval.tpp)(AuthorisationError::OutOfTurn(approval.authorisation.status))
         }
-        error => refused(error, access),
+        error => refused(error, approval),
     }
 }
 
 /// The page: the decision first, then the details of the request.
 async fn show(
     known: &Answering,
-    access: &ApprovalRequest,
+    approval: &ApprovalRequest,
     offer: &OfferedAccess,
     previous: PreviousAnswer<'_>,
 ) -> PageResult {
     let visit: &Visit = &known.visit;
     let texts = visit.state.texts;
     let words = &texts.authorise;
-    let authorisation = &access.authorisation;
+    let authorisation = &approval.authorisation;
     let path = format!("/authorise/{}", authorisation.id);
-    let prompt = if known.proof.is_some() || is_exempt(known, access).await? {
+    let prompt = if known.proof.is_some() || is_exempt(known, approval).await? {
         None
     } else {
         let subject = Subject::authorisation(&authorisation.id);
@@ -155,7 +155,7 @@ async fn show(
     };
     let is_passkey = prompt.as_ref().is_some_and(FactorPrompt::is_passkey);
     let names = [
-        ("name", access.tpp.name.as_str()),
+        ("name", approval.tpp.name.as_str()),
         ("bank", &visit.state.bank_name),
     ];
     let customer = [("customer", known.psu.0.as_str())];
@@ -168,7 +168,7 @@ async fn show(
             (token_field(visit, &purpose(&authorisation.id)))
             h2 #decision { (words.your_answer) }
             (request::accounts(texts, offer, shown))
-            (request::terms(texts, &access.consent))
+            (request::terms(texts, &approval.consent))
             @if let Some(prompt) = &prompt { (prompt.fields(texts, errors.get(ANSWER))) }
             div.actions {
                 button type="submit" data-passkey-button hidden[is_passkey] { (words.approve) }
@@ -181,7 +181,7 @@ async fn show(
         }
         section.panel aria-labelledby="who" {
             h2 #who { (words.who) }
-            (request::who(texts, &access.tpp))
+            (request::who(texts, &approval.tpp))
             (request::limits(texts))
         }
         @if authorisation.psu.is_none() || authorisation.by_log_in {
@@ -193,21 +193,21 @@ async fn show(
     };
     let page = Page::new(words.title, content)
         .status(errors.status())
-        .leads_to(origins(access))
+        .leads_to(origins(approval))
         .script(is_passkey);
     Ok(page.respond(visit))
 }
 
-async fn is_exempt(known: &Answering, access: &ApprovalRequest) -> Result<bool, Problem> {
+async fn is_exempt(known: &Answering, approval: &ApprovalRequest) -> Result<bool, Problem> {
     let authorisations = &known.visit.state.authorisations;
-    let exempt = authorisations.is_exempt(&access.authorisation, &known.psu);
-    exempt.await.map_err(named(&access.tpp))
+    let exempt = authorisations.is_exempt(&approval.authorisation, &known.psu);
+    exempt.await.map_err(named(&approval.tpp))
 }
 
 /// Origins to which the answer may redirect: the TPP's own addresses, which were checked when it
 /// named them.
-fn origins(access: &ApprovalRequest) -> Option<String> {
-    let authorisation = &access.authorisation;
+fn origins(approval: &ApprovalRequest) -> Option<String> {
+    let authorisation = &approval.authorisation;
     let mut origins: Vec<String> = [&authorisation.redirect_uri, &authorisation.nok_redirect_uri]
         .into_iter()
         .flatten()
@@ -235,7 +235,7 @@ async fn read(visit: &Rc<Visit>, id: &str, body: FormBody) -> Result<(Answering,
 
 async fn approve(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageResult {
     let (known, form) = read(&visit.0, &id, body).await?;
-    let (access, offer) = claimed(&known, &id).await?;
+    let (approval, offer) = claimed(&known, &id).await?;
     let authorisations = &visit.state.authorisations;
     let chosen = request::chosen(&form, &offer)?;
     if chosen.is_empty() {
@@ -244,12 +244,12 @@ async fn approve(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageR
             chosen: &chosen,
             errors: FieldErrors::of(ACCOUNT, visit.state.texts.authorise.none_chosen),
         };
-        return show(&known, &access, &offer, previous).await;
+        return show(&known, &approval, &offer, previous).await;
     }
     let selected = offer.is_choice.then_some(chosen.as_slice());
-    if known.proof.is_none() && selected.is_none() && is_exempt(&known, &access).await? {
+    if known.proof.is_none() && selected.is_none() && is_exempt(&known, &approval).await? {
         let decision = authorisations.approve_exempt(&id, &known.psu).await;
-        return finish(&visit, decision, &access.tpp).await;
+        return finish(&visit, decision, &approval.tpp).await;
     }
     let proof = if let Some(proof) = known.proof.clone() {
         proof
@@ -263,33 +263,33 @@ async fn approve(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageR
                     chosen: &chosen,
                     errors: FieldErrors::of(ANSWER, text),
                 };
-                return show(&known, &access, &offer, previous).await;
+                return show(&known, &approval, &offer, previous).await;
             }
             FactorResult::Exhausted => {
                 let given_up = authorisations.give_up(&id, &known.psu).await;
-                given_up.map_err(named(&access.tpp))?;
+                given_up.map_err(named(&approval.tpp))?;
                 end_if_begun_for_this(&visit).await?;
                 // The consent is still open: its TPP may start another authorisation.
                 let problem = problem!(TOO_MANY_REQUESTS, authorise.used_up, None);
-                return Err(problem.with("name", &access.tpp.name));
+                return Err(problem.with("name", &approval.tpp.name));
             }
         }
     };
     let decision = authorisations.approve(&id, proof, selected).await;
-    finish(&visit, decision, &access.tpp).await
+    finish(&visit, decision, &approval.tpp).await
 }
 
 async fn refuse(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageResult {
     let (known, _) = read(&visit.0, &id, body).await?;
     // A customer without a matching account can still refuse.
-    let access = open(&visit, &id).await?;
+    let approval = open(&visit, &id).await?;
     let authorisations = &visit.state.authorisations;
     let claimed = authorisations.claim_under(&id, &known.psu, known.credentials);
     claimed
         .await
-        .map_err(|error| refused_answer(error, &access))?;
+        .map_err(|error| refused_answer(error, &approval))?;
     let decision = authorisations.refuse(&id, &known.psu).await;
-    finish(&visit, decision, &access.tpp).await
+    finish(&visit, decision, &approval.tpp).await
 }
 
 /// Redirects to the TPP, or shows the outcome.

@@ -134,9 +134,9 @@ async fn waiting(visit: &Visit, phone: &Phone<'_>, wrong: Option<WrongAnswer>) -
     let state = &visit.state;
     let words = &state.texts.phone;
     let mut requests = Vec::new();
-    for access in state.authorisations.waiting_for(&phone.psu).await? {
-        let offer = state.authorisations.offer(&access, &phone.psu).await.ok();
-        requests.push((access, offer));
+    for approval in state.authorisations.waiting_for(&phone.psu).await? {
+        let offer = state.authorisations.offer(&approval, &phone.psu).await.ok();
+        requests.push((approval, offer));
     }
     let errors = match &wrong {
         None => FieldErrors::default(),
@@ -152,10 +152,10 @@ async fn waiting(visit: &Visit, phone: &Phone<'_>, wrong: Option<WrongAnswer>) -
         p.hint { (state.texts.fill(words.of, &[("customer", &phone.psu.0)])) }
         (errors.render(state.texts))
         @if requests.is_empty() { p.panel role="status" { (words.nothing) } }
-        @for (access, offer) in &requests {
-            @let id = &access.authorisation.id;
+        @for (approval, offer) in &requests {
+            @let id = &approval.authorisation.id;
             @let wrong = wrong.as_ref().filter(|wrong| wrong.authorisation == *id);
-            (asking(visit, is_masked, access, offer.as_ref(), wrong))
+            (asking(visit, is_masked, approval, offer.as_ref(), wrong))
         }
         div.actions {
             a.button.quiet href="/phone" { (words.again) }
@@ -173,14 +173,14 @@ async fn waiting(visit: &Visit, phone: &Phone<'_>, wrong: Option<WrongAnswer>) -
 fn asking(
     visit: &Visit,
     is_masked: bool,
-    access: &ApprovalRequest,
+    approval: &ApprovalRequest,
     offer: Option<&OfferedAccess>,
     wrong: Option<&WrongAnswer>,
 ) -> Markup {
     let state = &visit.state;
     let texts = state.texts;
     let words = &texts.phone;
-    let id = &access.authorisation.id;
+    let id = &approval.authorisation.id;
     let of = |field: &str| {
         wrong
             .filter(|wrong| wrong.field == field)
@@ -194,19 +194,19 @@ fn asking(
             .unwrap_or_default(),
         wrong: of(ACCOUNT),
     };
-    let time = texts.time(&state.calendar.local(access.authorisation.created));
+    let time = texts.time(&state.calendar.local(approval.authorisation.created));
     html! {
         article.panel {
-            h2 { (texts.fill(words.asks, &[("name", &access.tpp.name)])) }
+            h2 { (texts.fill(words.asks, &[("name", &approval.tpp.name)])) }
             p.hint { (texts.fill(words.asked_at, &[("time", &time)])) }
-            (request::who(texts, &access.tpp))
+            (request::who(texts, &approval.tpp))
             @if let Some(offer) = offer {
                 form method="post" action={ "/phone/" (id) "/approve" } {
                     (token_field(visit, &Purpose::of("phone-approve", id)))
                     h3 { (texts.authorise.which) }
                     (request::accounts(texts, offer, shown))
                     h3 { (texts.authorise.how_long) }
-                    (request::terms(texts, &access.consent))
+                    (request::terms(texts, &approval.consent))
                     (request::limits(texts))
                     (notice(Tone::Warning, words.only_if))
                     (Field {
@@ -274,15 +274,15 @@ async fn approve(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageR
     };
     let form = body.read(Purpose::of("phone-approve", &id), fields).await?;
     let phone = enrolled(&visit).await?;
-    let access = waiting_request(&visit, &phone, &id).await?;
+    let approval = waiting_request(&visit, &phone, &id).await?;
     let OnlineBanking {
         authorisations,
         sca,
         texts,
         ..
     } = visit.state.get_ref();
-    let named = named(&access.tpp);
-    let offer = authorisations.offer(&access, &phone.psu).await;
+    let named = named(&approval.tpp);
+    let offer = authorisations.offer(&approval, &phone.psu).await;
     let offer = offer.map_err(&named)?;
     let chosen = request::chosen(&form, &offer)?;
     let selected = offer.is_choice.then_some(chosen.as_slice());
@@ -302,7 +302,7 @@ async fn approve(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageR
                 let proof = sca.prove(&phone.psu, MethodId::App, &subject, phone.token, source);
                 let approved = authorisations.approve(&id, proof.await?, selected).await;
                 approved.map_err(&named)?;
-                return Ok(done(&visit, |texts| &texts.phone.approved, &access));
+                return Ok(done(&visit, |texts| &texts.phone.approved, &approval));
             }
             Err(ScaError::WrongCredentials) => (PASSWORD, texts.phone.wrong),
             Err(error) => return Err(error.into()),
@@ -320,14 +320,14 @@ async fn approve(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageR
 async fn refuse(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageResult {
     body.read_empty(Purpose::of("phone-refuse", &id)).await?;
     let phone = enrolled(&visit).await?;
-    let access = waiting_request(&visit, &phone, &id).await?;
+    let approval = waiting_request(&visit, &phone, &id).await?;
     let refused = visit.state.authorisations.refuse(&id, &phone.psu).await;
-    refused.map_err(named(&access.tpp))?;
-    Ok(done(&visit, |texts| &texts.phone.refused, &access))
+    refused.map_err(named(&approval.tpp))?;
+    Ok(done(&visit, |texts| &texts.phone.refused, &approval))
 }
 
-fn done(visit: &Visit, text: fn(&Texts) -> &Explained, access: &ApprovalRequest) -> HttpResponse {
-    let done = Message::done(text, Next::Phone).with("name", access.tpp.name.clone());
+fn done(visit: &Visit, text: fn(&Texts) -> &Explained, approval: &ApprovalRequest) -> HttpResponse {
+    let done = Message::done(text, Next::Phone).with("name", approval.tpp.name.clone());
     done.respond(visit)
 }
 
@@ -339,6 +339,6 @@ async fn waiting_request(
 ) -> Result<ApprovalRequest, Problem> {
     let waiting = visit.state.authorisations.waiting_for(&phone.psu).await?;
     let mut waiting = waiting.into_iter();
-    let found = waiting.find(|access| access.authorisation.id == id);
+    let found = waiting.find(|approval| approval.authorisation.id == id);
     found.ok_or_else(|| problem!(CONFLICT, authorise.lapsed, Phone))
 }
