@@ -43,9 +43,9 @@ impl AuthenticatedTpp {
     ) -> Result<Self, Rejection> {
         let connection = Arc::clone(open_request.connection());
         let (tpp, forwarded) = match connection.evaluate() {
-            Err(end) => return Err(gone(&connection, &end)),
+            Err(end) => return Err(connection_rejected(&connection, &end)),
             Ok(connection::PeerKind::Peer(tpp)) => {
-                itself(request, state, &connection).map_err(Rejection::ending)?;
+                check_direct_peer(request, state, &connection).map_err(Rejection::ending)?;
                 (tpp, None)
             }
             Ok(connection::PeerKind::Gateway(forwarded_peers)) => {
@@ -54,8 +54,8 @@ impl AuthenticatedTpp {
                     return Err(Rejection::ending(ApiError::gateway()));
                 }
                 let (tpp, forwarded) =
-                    behind(&forwarded_peers, request, state, &connection).await?;
-                open_request.count_towards(&forwarded, &tpp);
+                    authenticate_forwarded(&forwarding, request, state, &connection).await?;
+                open_request.count_for(&forwarded, &tpp);
                 (tpp, Some(forwarded))
             }
         };
@@ -67,9 +67,9 @@ impl AuthenticatedTpp {
     }
 
     /// Fails if the certificate is no longer trusted.
-    pub(super) async fn still_here(&self) -> Result<(), Rejection> {
+    pub(super) async fn check_trust(&self) -> Result<(), Rejection> {
         if let Err(end) = self.connection.evaluate() {
-            return Err(gone(&self.connection, &end));
+            return Err(connection_rejected(&self.connection, &end));
         }
         let Some(forwarded) = &self.forwarded else {
             return Ok(());
@@ -77,11 +77,11 @@ impl AuthenticatedTpp {
         let judged = forwarded.evaluate().await;
         judged
             .map(drop)
-            .map_err(|end| connection_rejected(&self.connection, forwarded, &end))
+            .map_err(|end| forwarded_rejected(&self.connection, forwarded, &end))
     }
 
     /// Ready once the connection has lost trust.
-    pub(super) async fn ended(&self) {
+    pub(super) async fn trust_lost(&self) {
         self.connection.trust_lost().await;
     }
 
@@ -127,7 +127,11 @@ pub(super) fn closing(error: &ApiError) -> HttpResponse {
 }
 
 /// Checks of a peer that connects directly.
-fn itself(request: &ServiceRequest, state: &Xs2a, connection: &Connection) -> Result<()> {
+fn check_direct_peer(
+    request: &ServiceRequest,
+    state: &Xs2a,
+    connection: &Connection,
+) -> Result<()> {
     check_size(request, state)?;
     // Only gateways may send these headers.
     if let Some(name) = unexpected(request.headers(), state.certificate_header.as_ref(), false) {
@@ -147,7 +151,7 @@ fn itself(request: &ServiceRequest, state: &Xs2a, connection: &Connection) -> Re
 ///
 /// Cost: decoding of the header, one digest and one look-up. No signature is verified while the
 /// verdict on the same chain is cached.
-async fn behind(
+async fn authenticate_forwarded(
     forwarded_peers: &ForwardedPeers,
     request: &ServiceRequest,
     state: &Xs2a,
@@ -180,12 +184,12 @@ async fn behind(
     let tpp = forwarded
         .evaluate()
         .await
-        .map_err(|end| connection_rejected(gateway, &forwarded, &end))?;
+        .map_err(|end| forwarded_rejected(gateway, &forwarded, &end))?;
     Ok((tpp, forwarded))
 }
 
 /// Rejection of the forwarded peer, not of the gateway.
-fn connection_rejected(
+fn forwarded_rejected(
     gateway: &Connection,
     forwarded: &ForwardedPeer,
     end: &PeerRejection<TppRejection>,
@@ -196,7 +200,7 @@ fn connection_rejected(
 
 /// Rejection of a connection that has lost trust. If it is a gateway's, the forwarded peer gets a
 /// neutral error.
-fn gone(connection: &Connection, end: &PeerRejection<TppRejection>) -> Rejection {
+fn connection_rejected(connection: &Connection, end: &PeerRejection<TppRejection>) -> Rejection {
     Rejection::ending(if connection.is_gateway() {
         ApiError::gateway()
     } else {

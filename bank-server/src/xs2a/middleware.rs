@@ -187,8 +187,8 @@ async fn pass(
             };
             let outcome = tokio::select! {
                 biased;
-                () = session.ended() => {
-                    let closed = session.still_here().await.err();
+                () = session.trust_lost() => {
+                    let closed = session.check_trust().await.err();
                     Err(given_up(closed.map_or_else(ApiError::internal, |closed| closed.error)))
                 }
                 outcome = timeout(state.limits.request_timeout(), next.call(request)) => outcome.map_err(|_| {
@@ -203,7 +203,7 @@ async fn pass(
             };
             let response = outcome??.map_into_boxed_body();
             // Trust can have ended while the handler ran: the response is not sent then.
-            match session.still_here().await {
+            match session.check_trust().await {
                 Ok(()) => (response, None),
                 Err(closed) => (response.into_response(closed.respond()), Some(closed.error)),
             }
