@@ -76,7 +76,7 @@ pub(crate) async fn frame(
                 match visit(&request, &state, client).await {
                     Ok(visit) => answer(request, next, visit).await,
                     Err(problem) => {
-                        let page = problem.respond(&Visit::anonymous(&state));
+                        let page = problem.respond(&Visit::anonymous(&state, client));
                         Ok(request.into_response(page))
                     }
                 }
@@ -150,7 +150,7 @@ async fn visit(
         return Err(Problem::not_found());
     }
     if request.path().starts_with(assets::FOLDER) {
-        return Ok(Rc::new(Visit::anonymous(state)));
+        return Ok(Rc::new(Visit::anonymous(state, client)));
     }
     Ok(Rc::new(Visit::of(state, headers, client).await?))
 }

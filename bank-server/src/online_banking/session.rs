@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::future::{Ready, ready};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 
@@ -52,34 +52,40 @@ impl Visit {
         headers: &HeaderMap,
         address: IpAddr,
     ) -> Result<Self, StoreError> {
-        let mut visit = Self::anonymous(state);
-        visit.address = address;
         let find = |cookie: &Cookie| value(headers, &cookie.name(state));
-        visit.device = find(&DEVICE).and_then(|value| state.seal.device_of(value));
-        visit.phone = find(&PHONE).map(str::to_owned);
-        if let Some(digest) = find(&SESSION).and_then(digest_of) {
-            visit.session = state.sessions.find(&digest, state.calendar.now()).await?;
-            visit.digest = digest;
-            visit.outgoing.get_mut().clear();
-        }
-        Ok(visit)
+        let visit = match find(&SESSION).and_then(digest_of) {
+            Some(digest) => Self {
+                session: state.sessions.find(&digest, state.calendar.now()).await?,
+                ..Self::new(state, address, digest)
+            },
+            None => Self::anonymous(state, address),
+        };
+        Ok(Self {
+            device: find(&DEVICE).and_then(|value| state.seal.device_of(value)),
+            phone: find(&PHONE).map(str::to_owned),
+            ..visit
+        })
     }
 
     /// Request of a browser without cookies of ours, with a new token.
-    pub(super) fn anonymous(state: &web::Data<OnlineBanking>) -> Self {
+    pub(super) fn anonymous(state: &web::Data<OnlineBanking>, address: IpAddr) -> Self {
         let (digest, token) = token(state.randomness.as_ref());
-        let visit = Self {
+        let visit = Self::new(state, address, digest);
+        visit.set(&SESSION, &token);
+        visit
+    }
+
+    fn new(state: &web::Data<OnlineBanking>, address: IpAddr, digest: String) -> Self {
+        Self {
             state: state.clone(),
             digest,
             session: None,
             is_over: Cell::new(false),
             device: None,
             phone: None,
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            address,
             outgoing: RefCell::default(),
-        };
-        visit.set(&SESSION, &token);
-        visit
+        }
     }
 
     /// The visit of a request, which the middleware has put there.
@@ -88,7 +94,7 @@ impl Visit {
         visit.ok_or_else(Problem::failed)
     }
 
-    /// The address of the browser: that of its connection, or the one that a trusted proxy names.
+    /// The address of the browser.
     pub(super) const fn address(&self) -> IpAddr {
         self.address
     }
