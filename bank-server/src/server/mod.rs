@@ -88,9 +88,6 @@ pub enum StartError {
     /// The key differs from the one that sealed the secrets in the database.
     #[error("{} is not the key with which secrets in the database were sealed", .0.display())]
     OtherKey(PathBuf),
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
     /// An address cannot be listened on.
     #[error("cannot listen on {address} ({setting}): {error}")]
     Listen {
