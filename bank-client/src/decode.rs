@@ -4,8 +4,8 @@
 //! and then element by element of its lists: where a value does not fit its field, it is put into
 //! the standard's form if that is certain, or removed, and the element is read again. What is
 //! strict is not removed. The strict fields stand in small tables, one for each type of answer
-//! (`validate`); what a type requires is strict in itself, because nothing can be read without it: it
-//! takes along the optional object it belongs to (half an address is none), or the element.
+//! (`validate`); what a type requires is strict in itself, because nothing can be read without it:
+//! it takes along the optional object it belongs to (half an address is none), or the element.
 
 use std::fmt::Write as _;
 

@@ -131,7 +131,8 @@ impl AuthorisationStore {
     }
 
     /// Stores an authorisation, if its consent has fewer than `max_per_consent`, and within the
-    /// limits, if there are any. A request id has one effect: a repeated request returns the first outcome.
+    /// limits, if there are any. A request id has one effect: a repeated request returns the first
+    /// outcome.
     pub async fn insert(
         &self,
         new: NewAuthorisation<'_>,
