@@ -54,8 +54,8 @@ impl AuthenticatedTpp {
                     return Err(Rejection::ending(ApiError::gateway()));
                 }
                 let (tpp, forwarded) =
-                    authenticate_forwarded(&forwarding, request, state, &connection).await?;
-                open_request.count_for(&forwarded, &tpp);
+                    authenticate_forwarded(&forwarded_peers, request, state, &connection).await?;
+                open_request.count_towards(&forwarded, &tpp);
                 (tpp, Some(forwarded))
             }
         };

@@ -92,11 +92,11 @@ pub(super) async fn fetch_periodically(
         };
         drop(first_fetch.take());
         tokio::select! {
-            () = sleep_including_suspend(wait) => use_shared = true,
+            () = sleep_including_suspend(wait) => use_cache = true,
             // Completes at once if it changed before this wait. Ends the task if the sender was
             // dropped.
-            changed = at_once.changed() => match changed {
-                Ok(()) => use_shared = false,
+            changed = reload.changed() => match changed {
+                Ok(()) => use_cache = false,
                 Err(_) => return,
             },
         }
