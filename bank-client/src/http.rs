@@ -177,8 +177,8 @@ impl HttpRequest {
     }
 
     /// Returns responses with an error status too. By default they are an error
-    /// ([`ErrorKind::Refused`](crate::ErrorKind::Refused) or
-    /// [`ErrorKind::Status`](crate::ErrorKind::Status)). Redirects remain an error, and retries do
+    /// ([`ErrorKind::Refused`] or
+    /// [`ErrorKind::Status`]). Redirects remain an error, and retries do
     /// not change.
     pub const fn any_status(mut self) -> Self {
         self.request.any_status = true;

@@ -454,7 +454,7 @@ impl Report {
     }
 
     /// Parts that the bank did not give, with the reason: for
-    /// [`ConsentManager::note`](crate::consent_manager::ConsentManager::note).
+    /// [`ConsentManager::handle_error`](crate::consent_manager::ConsentManager::handle_error).
     pub fn bank_errors(&self) -> impl Iterator<Item = &Error> {
         let of_accounts = self.accounts.iter().flat_map(|account| {
             let failure = match &account.failure {
