@@ -45,7 +45,9 @@ pub struct LogCapture {
 }
 
 impl LogCapture {
-    pub fn start() -> Self {
+    /// Installs the subscriber of the process. Tests that emit events which others capture call it
+    /// first: tracing-core can lose a callsite that is registered during the installation.
+    pub fn install() {
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(|| {
             let text = tracing_subscriber::fmt::layer()
@@ -60,6 +62,10 @@ impl LogCapture {
             tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layers))
                 .unwrap();
         });
+    }
+
+    pub fn start() -> Self {
+        Self::install();
         // A callsite that another thread registered during the installation may have missed the
         // subscriber.
         tracing::callsite::rebuild_interest_cache();

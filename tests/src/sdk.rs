@@ -8,6 +8,8 @@ use fixtures::pki::{Identity, Pki};
 use fixtures::scheme_ca::SchemeCa;
 use shared_types::pki::trust::Anchors;
 
+use crate::log_capture::LogCapture;
+
 /// Organisation id of Bank A, the TPP of most tests.
 pub const BANK_A: &str = "PSDDE-BAFIN-100001";
 
@@ -37,5 +39,6 @@ pub fn anchors(authority: &SchemeCa) -> Anchors {
 
 /// Credentials of the SDK: that identity's certificate chain and key.
 pub fn credentials(identity: &Identity) -> Credentials {
+    LogCapture::install();
     Credentials::from_pem(identity.chain_pem.as_bytes(), identity.key_pem.as_bytes()).unwrap()
 }
