@@ -126,7 +126,7 @@ pub(crate) trait ValidateResponse: DeserializeOwned {
     /// against its schema.
     fn to_standard(_document: &mut Value) {}
 
-    /// Validates what was decoded, and records what deviates.
+    /// Validates the decoded value, and records its deviations from the standard.
     fn validate(&mut self, _notes: &mut DecodeNotes<'_>) -> Result<(), Malformed> {
         Ok(())
     }

@@ -11,7 +11,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What the SDK did with a value that deviates.
+/// Treatment of a value that deviates from the standard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -42,9 +42,9 @@ pub struct Deviation {
     pub bank: String,
     /// Path in the response: `transactions.booked[0].currencyExchange[0].unitCurrency`.
     pub path: String,
-    /// What the standard requires there.
+    /// Requirement of the standard at that path.
     pub reason: String,
-    /// What the SDK did with the value.
+    /// Treatment of the value.
     pub outcome: Outcome,
 }
 
@@ -87,7 +87,7 @@ pub struct Deviations {
     recorded: Vec<Deviation>,
     total: usize,
     left_out: usize,
-    /// How many of the elements left out are balances in a list of accounts or entries.
+    /// Number of left-out elements that are balances in a list of accounts or entries.
     balances_left_out: usize,
 }
 

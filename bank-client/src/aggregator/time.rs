@@ -114,7 +114,8 @@ impl Pause {
         }
     }
 
-    /// End of the time limit, by what is known now: while the time stands still, never now.
+    /// End of the time limit as of `now`. While the clock of the limit is stopped, it is always in the
+    /// future.
     fn put_off(&self, ends: Instant, now: Instant) -> Instant {
         let ends = ends + self.total;
         match self.since {

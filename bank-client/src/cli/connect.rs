@@ -44,6 +44,10 @@ struct Connecting<'a> {
     is_further_holder: bool,
 }
 
+/// Maximum of holders whose approvals one call waits for: a faulty bank could start authorisations
+/// without end.
+const MAX_HOLDERS: u32 = 10;
+
 /// Connects the bank, or renews its connection.
 pub(super) async fn run(
     store: &ConnectionStore,
@@ -72,7 +76,9 @@ pub(super) async fn run(
     let label = connecting.label();
     let mut approval = connecting.begin(store, &loopback).await?;
     let mut status = connecting.approve(&approval, &loopback).await?;
-    while is_pending(&status) && is_partly_approved(&approval).await {
+    let mut holders = 1;
+    while holders < MAX_HOLDERS && is_pending(&status) && is_partly_approved(&approval).await {
+        holders += 1;
         note(format!(
             "{label}: approved; another holder of an account has to approve as well"
         ));
@@ -405,7 +411,7 @@ fn is_pending(status: &ConnectionStatus) -> bool {
     matches!(status, ConnectionStatus::Waiting) || status.renewal() == Some(Renewal::Waiting)
 }
 
-/// Whether this approval has succeeded, and another holder of an account has yet to approve; false
+/// Whether this approval has succeeded and another holder of an account must approve as well. False
 /// if the bank does not answer.
 async fn is_partly_approved(approval: &Approval) -> bool {
     let (bank, consent) = (&approval.bank, approval.consent_id());

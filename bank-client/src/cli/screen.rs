@@ -158,7 +158,8 @@ fn escape_json_for_csv(json: &str) -> String {
     harmless
 }
 
-/// Whether a formula `at_start` so: the wide forms count in some countries' spreadsheets.
+/// Whether a spreadsheet reads a field that starts with this character as a formula. Some also read
+/// the full-width forms.
 const fn is_formula(character: char) -> bool {
     matches!(character, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠')
 }
