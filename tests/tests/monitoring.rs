@@ -28,7 +28,7 @@ use tests::process::{Process, replica_of};
 use tests::programs::{both, system_of};
 use tests::sdk::{BANK_B, bank_builder};
 use tests::wait::wait_for;
-use tracing::Instrument as _;
+use tracing::instrument::{Instrument as _, WithSubscriber as _};
 use tracing_subscriber::layer::SubscriberExt as _;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -360,18 +360,17 @@ async fn a_trace_goes_from_the_client_through_the_bank_to_the_database() {
         .build();
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("app"));
-    // For the whole program: other tests of it leave their spans there too, in other traces.
     let subscriber = tracing_subscriber::registry().with(layer);
-    tracing::subscriber::set_global_default(subscriber).unwrap();
     let pki = &banks.sandbox.pki;
     let bank = bank_builder(process.tpp.bank, BANK_B, pki, &tpp.identity)
         .build()
         .unwrap();
     let reading = bank.with_consent(&consent);
-    let accounts = reading
-        .accounts(true)
-        .instrument(tracing::info_span!("the app's own"))
-        .await;
+    let accounts = async {
+        let own = tracing::info_span!("the app's own");
+        reading.accounts(true).instrument(own).await
+    };
+    let accounts = accounts.with_subscriber(subscriber).await;
     assert!(!accounts.unwrap().is_empty());
 
     // Spans leave when the bank does, at the latest.
