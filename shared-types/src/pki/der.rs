@@ -1,5 +1,7 @@
-//! Minimal DER reader and writer (X.690). Walks over a CRL of any size without copying it; writes
-//! OCSP messages, CRLs and extensions.
+//! Minimal reader and writer of DER elements (X.690).
+//!
+//! The readers return slices of the input, so that a large CRL is read without a copy. They return
+//! `None` for input that is malformed or truncated.
 
 /// `BOOLEAN`.
 pub const BOOLEAN: u8 = 0x01;
@@ -18,52 +20,54 @@ pub const SEQUENCE: u8 = 0x30;
 /// `SET` and `SET OF`.
 pub const SET: u8 = 0x31;
 
-/// The tag of an explicit or constructed element of that number, specific to its context.
+/// Tag of a constructed, context-specific element, such as `[0] EXPLICIT`. Valid for numbers up to
+/// 30, whose tag is a single octet.
 #[must_use]
 pub const fn context(number: u8) -> u8 {
     0xa0 | number
 }
 
-/// One element.
+/// One DER element: tag, length and content.
 #[derive(Debug, Clone, Copy)]
 pub struct Element<'a> {
-    /// The tag, in its one octet.
+    /// The tag octet.
     pub tag: u8,
-    /// The whole encoding, with tag and length.
+    /// The complete encoding: tag, length and content.
     pub whole: &'a [u8],
     /// The content octets.
     pub content: &'a [u8],
 }
 
 impl Element<'_> {
-    /// Whether its length is written in the fewest octets, as DER demands. Readers take others too,
-    /// where CAs write them.
+    /// Whether the length is encoded in as few octets as possible, as DER requires. The readers in
+    /// this module also accept longer encodings, because some CAs write them.
     #[must_use]
     pub fn is_minimal(&self) -> bool {
         self.whole.len() - self.content.len() == header(self.tag, self.content.len()).len()
     }
 }
 
-/// The first element, and what comes after it.
+/// Reads the first element, whatever its tag is. Returns it and the bytes after it.
 #[must_use]
 pub fn any(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
     let (&tag, after_tag) = bytes.split_first()?;
-    let (&first, after_length) = after_tag.split_first()?;
-    let (length, content) = if first < 0x80 {
-        (usize::from(first), after_length)
+    let (&first_octet, after_first_octet) = after_tag.split_first()?;
+    let (length, after_length) = if first_octet < 0x80 {
+        (usize::from(first_octet), after_first_octet)
     } else {
-        let octets = usize::from(first & 0x7f);
-        // Four are enough for every size that is allowed; none would be BER's indefinite form.
-        if !(1..=4).contains(&octets) {
+        let count = usize::from(first_octet & 0x7f);
+        // Four octets allow for lengths up to 4 GiB. Zero octets are BER's indefinite form, which
+        // DER does not allow.
+        if !(1..=4).contains(&count) {
             return None;
         }
-        let (length, content) = after_length.split_at_checked(octets)?;
-        let length = length
+        let (octets, after_length) = after_first_octet.split_at_checked(count)?;
+        let length = octets
             .iter()
             .fold(0_usize, |sum, octet| (sum << 8) | usize::from(*octet));
-        (length, content)
+        (length, after_length)
     };
-    let (content, rest) = content.split_at_checked(length)?;
+    let (content, rest) = after_length.split_at_checked(length)?;
     let whole = bytes.get(..bytes.len() - rest.len())?;
     Some((
         Element {
@@ -75,19 +79,20 @@ pub fn any(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
     ))
 }
 
-/// The first element, which must have that tag, and what comes after it.
+/// Reads the first element, which must have this tag. Returns it and the bytes after it.
 #[must_use]
 pub fn element(bytes: &[u8], tag: u8) -> Option<(Element<'_>, &[u8])> {
     any(bytes).filter(|(element, _)| element.tag == tag)
 }
 
-/// The first element, if it has that tag; and what comes after it.
+/// Reads the first element if it has this tag. Returns it and the bytes after it. If it has another
+/// tag or is malformed, returns `None` and all bytes.
 #[must_use]
 pub fn optional(bytes: &[u8], tag: u8) -> (Option<Element<'_>>, &[u8]) {
     element(bytes, tag).map_or((None, bytes), |(element, rest)| (Some(element), rest))
 }
 
-/// All elements, one after the other; `None` if one of them cannot be read.
+/// Reads all elements up to the end of the bytes. `None` if one of them is malformed.
 #[must_use]
 pub fn elements(mut bytes: &[u8]) -> Option<Vec<Element<'_>>> {
     let mut found = Vec::new();
@@ -99,7 +104,7 @@ pub fn elements(mut bytes: &[u8]) -> Option<Vec<Element<'_>>> {
     Some(found)
 }
 
-/// An element of that tag around the parts.
+/// Writes an element with this tag. Its content is the concatenation of the parts.
 #[must_use]
 pub fn write(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut der = header(tag, parts.iter().map(|part| part.len()).sum());
@@ -109,11 +114,12 @@ pub fn write(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     der
 }
 
+/// Tag and length, in as few octets as possible.
 fn header(tag: u8, length: usize) -> Vec<u8> {
     let octets = length.to_be_bytes();
-    let first = octets.iter().position(|octet| *octet != 0);
+    let first_nonzero = octets.iter().position(|octet| *octet != 0);
     let significant = octets
-        .get(first.unwrap_or(octets.len())..)
+        .get(first_nonzero.unwrap_or(octets.len())..)
         .unwrap_or_default();
     let mut der = vec![tag];
     match u8::try_from(length) {
@@ -134,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(length in 0_usize..70_000, rest in 0_usize..3) {
+        fn a_written_element_is_read_back(length in 0_usize..70_000, rest in 0_usize..3) {
             let content = vec![7; length];
             let mut der = write(SEQUENCE, &[&content]);
             der.extend(vec![9; rest]);
