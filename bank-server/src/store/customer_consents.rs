@@ -1,4 +1,7 @@
-//! Repository of consents for the customer's side: the TPP, the grants, and ending a consent.
+//! Repository of consents for requests of customers, who approve, list and revoke them.
+//!
+//! [`Consents`](super::consents::Consents) serves the requests of TPPs: it finds a consent only for
+//! the TPP that owns it. Here a consent is found by its id alone.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -9,20 +12,20 @@ use super::consents::{COLUMNS, Rule, by_id, change_in};
 use super::{Database, Result};
 use crate::domain::{Consent, CustomerConsent, Grant, PsuId, TppRecord};
 
-/// Consents by id alone, not by TPP. Cheap to clone.
+/// Consents as customers access them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CustomerConsents {
     database: Database,
 }
 
 impl CustomerConsents {
-    /// The consents in that database.
+    /// Repository on this database.
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self { database }
     }
 
-    /// A consent by its id alone, and its TPP.
+    /// The consent with this id, of any TPP, and that TPP.
     pub async fn find(&self, id: &str) -> Result<Option<(Consent, TppRecord)>> {
         let consent = sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id = $1")))
             .bind(id)
@@ -34,16 +37,18 @@ impl CustomerConsents {
         })
     }
 
-    /// The grants of a consent.
+    /// The grants of a consent: the accounts that it covers, with the data that can be read.
     pub async fn grants_of(&self, id: &str) -> Result<Vec<Grant>> {
         let grants =
             sqlx::query_as("SELECT * FROM consent_account WHERE consent_id = $1 ORDER BY position");
         Ok(grants.bind(id).fetch_all(self.database.pool()).await?)
     }
 
-    /// The consents that a customer has approved, those that hold first, then the newest, as they
-    /// are written down; 200 at most.
-    pub async fn given_by(&self, psu: &PsuId) -> Result<Vec<CustomerConsent>> {
+    /// The consents that a customer has approved, 200 at most: valid ones first, then partially
+    /// authorised ones, then all others; within each of these groups, the latest action first.
+    ///
+    /// The status is the stored one, even if the consent has expired since.
+    pub async fn approved_by(&self, psu: &PsuId) -> Result<Vec<CustomerConsent>> {
         let consents: Vec<Consent> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE id IN (SELECT consent_id FROM authorisation WHERE psu = $1 \
              AND status IN ('finalised', 'exempted')) ORDER BY CASE status WHEN 'valid' THEN 0 \
@@ -53,20 +58,20 @@ impl CustomerConsents {
         .bind(&psu.0)
         .fetch_all(self.database.pool())
         .await?;
-        let mut given = Vec::with_capacity(consents.len());
+        let mut approved = Vec::with_capacity(consents.len());
         for consent in consents {
-            given.push(CustomerConsent {
+            approved.push(CustomerConsent {
                 status: consent.status,
                 tpp: self.tpp_of(&consent.id).await?,
                 grants: self.grants_of(&consent.id).await?,
                 consent,
             });
         }
-        Ok(given)
+        Ok(approved)
     }
 
-    /// Changes the status of a consent that the customer has approved, as the rule returns it.
-    /// Returns whether it changed.
+    /// Changes the status of a consent to the one that `rule` returns, if the customer has approved
+    /// the consent. Returns whether the status changed.
     pub async fn change(
         &self,
         psu: &PsuId,
@@ -75,8 +80,8 @@ impl CustomerConsents {
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let mut transaction = self.database.begin_write().await?;
-        let found = by_id(&mut transaction, id).await?;
-        let approved = sqlx::query(
+        let consent = by_id(&mut transaction, id).await?;
+        let approval = sqlx::query(
             "SELECT 1 AS approved FROM authorisation WHERE consent_id = $1 AND psu = $2 \
              AND status IN ('finalised', 'exempted') LIMIT 1",
         )
@@ -84,7 +89,7 @@ impl CustomerConsents {
         .bind(&psu.0)
         .fetch_optional(&mut *transaction)
         .await?;
-        let changed = match found.filter(|_| approved.is_some()) {
+        let changed = match consent.filter(|_| approval.is_some()) {
             Some(consent) => change_in(&mut transaction, &consent, rule, now).await?,
             None => false,
         };
@@ -102,7 +107,8 @@ impl CustomerConsents {
     }
 }
 
-/// Without a record of it, the TPP has its number alone.
+/// If the table `tpp` has no row for the TPP, its authorisation number stands in for the name, and
+/// the authority is empty.
 impl FromRow<'_, AnyRow> for TppRecord {
     fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let row = Columns::of("tpp", row);

@@ -379,7 +379,7 @@ impl Authorisations {
     /// The consents that a customer has given, with their TPPs and when they were last used, the
     /// newest first.
     pub async fn consents_of(&self, psu: &PsuId) -> Result<Vec<CustomerConsent>> {
-        let mut given = self.given.given_by(psu).await?;
+        let mut given = self.given.approved_by(psu).await?;
         for one in &mut given {
             one.status = self.current_consent_status(&one.consent);
         }
