@@ -16,20 +16,23 @@ pub struct ConsentConfig {
     /// Maximum validity of a consent (Delegated Regulation (EU) 2018/389, article 10a: 180).
     #[schema(minimum = 1, maximum = 3_650)]
     pub max_validity_days: u32,
-    /// Maximum `frequencyPerDay`: reads of each resource without the customer (article 36,
-    /// paragraph 5: four, unless bank and TPP agree on more).
+    /// Maximum `frequencyPerDay` of a consent: reads of each resource a day while the customer is
+    /// absent (Delegated Regulation (EU) 2018/389, article 36(5): 4, unless bank and TPP agree on
+    /// more).
     #[schema(value_type = u32, minimum = 1)]
     pub max_frequency_per_day: NonZeroU32,
-    /// Age up to which transactions are shown at any time.
+    /// Maximum age of the transactions that a consent shows at any time; for older ones see
+    /// `history_minutes`.
     #[schema(minimum = 1, maximum = 36_500)]
     pub history_days: u32,
-    /// Time after an authentication during which older transactions are shown too.
+    /// Time after the customer's authentication for the consent during which it shows transactions
+    /// of any age.
     #[schema(minimum = 1, maximum = 1_440)]
     pub history_minutes: u32,
-    /// Time from the first read to the end of a consent for one read.
+    /// Lifetime of a one-off consent from its first read on.
     #[schema(minimum = 1, maximum = 1_440)]
     pub one_off_minutes: u32,
-    /// Time in which the customer has to approve a consent.
+    /// Time from the TPP's request in which the customer can approve a consent.
     #[schema(minimum = 1, maximum = 43_200)]
     pub approval_minutes: u32,
 }
@@ -52,21 +55,25 @@ impl Default for ConsentConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct ScaConfig {
     /// SCA approaches that the bank offers: `redirect`, `decoupled`, `embedded`. The first one is
-    /// used if the TPP states no preference. If absent: all three, or `embedded` alone without
-    /// `[online_banking]`.
+    /// used if the TPP states no preference. Default: all three if `[online_banking]` is
+    /// configured, otherwise `embedded` only.
     #[schema(example = json!(["redirect", "decoupled"]))]
     pub approaches: Option<Vec<Approach>>,
-    /// Time without a step after which an authorisation fails.
+    /// Idle timeout of an authorisation: it fails after this time without a step.
     #[schema(minimum = 1, maximum = 1_440)]
     pub authorisation_minutes: u32,
-    /// Whether a TPP has to confirm, after a redirect, that the customer who approved is its own.
+    /// Whether an approval by redirect counts only after the TPP has sent the confirmation code
+    /// that the bank adds to the redirect URI. The code proves that the customer who approved is
+    /// the TPP's own.
     pub confirmation_code: bool,
-    /// Whether the password alone is enough to approve a mere list of accounts.
+    /// Whether the password alone is enough to approve access to the list of accounts and nothing
+    /// else, if the customer has approved a consent of the same TPP with a second factor in the
+    /// last 180 days.
     pub exempt_account_list: bool,
-    /// Hosts to which a TPP can have the customer sent back: those in its certificate
-    /// (`certificate-names`), or any host over HTTPS (`any-https`).
+    /// Hosts that a TPP can use in redirect URIs: those in its certificate (`certificate-names`),
+    /// or any (`any-https`). The scheme must be `https` in both cases.
     pub redirect_uris: RedirectUris,
-    /// Whether a TPP can have the customer sent back to this machine over plain HTTP. For
+    /// Whether redirect URIs with a loopback host are allowed, also with the scheme `http`. For
     /// development only.
     pub allow_loopback_redirects: bool,
 }
@@ -88,11 +95,11 @@ impl Default for ScaConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Approach {
-    /// On the bank's own pages.
+    /// The customer authenticates on the bank's own pages.
     Redirect,
-    /// In the bank's app.
+    /// The customer authenticates in the bank's app.
     Decoupled,
-    /// Through the TPP.
+    /// The customer gives the credentials to the TPP, which passes them on to the bank.
     Embedded,
 }
 
@@ -106,48 +113,53 @@ impl From<Approach> for ScaApproach {
     }
 }
 
-/// Hosts to which a TPP can have the customer sent back.
+/// Hosts that a TPP can use in redirect URIs. The scheme must be `https` in both cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RedirectUris {
-    /// The hosts that the TPP's certificate names.
+    /// The hosts in the TPP's certificate.
     CertificateNames,
-    /// Any host, over HTTPS.
+    /// Any host.
     AnyHttps,
 }
 
 impl ScaConfig {
-    /// Time without a step after which an authorisation fails.
+    /// Idle timeout of an authorisation, from `authorisation_minutes`.
     pub(crate) fn authorisation_lifetime(&self) -> TimeDelta {
         TimeDelta::minutes(self.authorisation_minutes.into())
     }
 
-    /// The approaches that the bank offers, the preferred one first.
+    /// The approaches that the bank offers, the default one first. `has_pages` states whether
+    /// `[online_banking]` is configured.
     pub(crate) fn approaches(&self, has_pages: bool) -> Vec<ScaApproach> {
         match &self.approaches {
-            Some(named) => named.iter().copied().map(ScaApproach::from).collect(),
+            Some(configured) => configured.iter().copied().map(ScaApproach::from).collect(),
             None if has_pages => ScaApproach::ALL.to_vec(),
             None => vec![ScaApproach::Embedded],
         }
     }
 
+    /// Errors of the section `[sca]`. All of them concern `approaches`; its default is valid.
     pub(super) fn faults(&self, has_pages: bool) -> Vec<ConfigError> {
         let mut faults = Vec::new();
-        let named = self.approaches.as_deref().unwrap_or(&[Approach::Embedded]);
-        if named.is_empty() {
+        let Some(approaches) = self.approaches.as_deref() else {
+            return faults;
+        };
+        if approaches.is_empty() {
             faults.push(ConfigError::new(
                 "sca.approaches",
-                "names none: customers could approve nothing",
+                "must contain at least one approach",
             ));
         }
-        for (index, approach) in named.iter().enumerate() {
+        for (index, approach) in approaches.iter().enumerate() {
             let key = format!("sca.approaches[{index}]");
-            if named.iter().take(index).any(|other| other == approach) {
-                faults.push(ConfigError::new(key, "is named twice"));
+            if approaches.iter().take(index).any(|other| other == approach) {
+                faults.push(ConfigError::new(key, "is listed twice"));
             } else if *approach != Approach::Embedded && !has_pages {
                 faults.push(ConfigError::new(
                     key,
-                    "needs the bank's own pages: add [online_banking], or leave it out",
+                    "requires the bank's own pages: configure [online_banking], or remove this \
+                     approach",
                 ));
             }
         }
