@@ -1,4 +1,5 @@
-//! TLS clients configured as the SDK's, with rustls's own verification of the banks.
+//! TLS clients for tests of the handshake. They use the SDK's cryptography and credentials, but
+//! verify the server's certificate with rustls instead of the SDK.
 
 use std::sync::Arc;
 
@@ -14,28 +15,28 @@ use tokio_rustls::TlsConnector;
 
 use crate::sdk::credentials;
 
-/// Never resumes a session. Trusts that authority, has that certificate, and offers that protocol
-/// alone.
-pub fn client(authority: &SchemeCa, own: &Identity, protocol: &[u8]) -> TlsConnector {
-    let mut config = configuration(authority, own, protocol, ALL_VERSIONS);
+/// Client that performs a full handshake each time: it never resumes a TLS session. It trusts
+/// `authority`, presents the certificate of `identity`, and offers `alpn` as the only protocol.
+pub fn client(authority: &SchemeCa, identity: &Identity, alpn: &[u8]) -> TlsConnector {
+    let mut config = client_config(authority, identity, alpn, ALL_VERSIONS);
     config.resumption = Resumption::disabled();
     TlsConnector::from(Arc::new(config))
 }
 
-/// Client that stores TLS sessions, and offers these versions of TLS only.
+/// Client that stores TLS sessions to resume them, and offers only these versions of TLS.
 pub fn resuming_client(
     authority: &SchemeCa,
-    own: &Identity,
-    protocol: &[u8],
+    identity: &Identity,
+    alpn: &[u8],
     versions: &[&'static SupportedProtocolVersion],
 ) -> TlsConnector {
-    TlsConnector::from(Arc::new(configuration(authority, own, protocol, versions)))
+    TlsConnector::from(Arc::new(client_config(authority, identity, alpn, versions)))
 }
 
-fn configuration(
+fn client_config(
     authority: &SchemeCa,
-    own: &Identity,
-    protocol: &[u8],
+    identity: &Identity,
+    alpn: &[u8],
     versions: &[&'static SupportedProtocolVersion],
 ) -> ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
@@ -43,7 +44,7 @@ fn configuration(
     roots
         .add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap())
         .unwrap();
-    let credentials = credentials(own);
+    let credentials = credentials(identity);
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .unwrap()
@@ -51,6 +52,6 @@ fn configuration(
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
             credentials.certified_key(),
         )));
-    config.alpn_protocols = vec![protocol.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     config
 }

@@ -1,6 +1,7 @@
-//! The SDK: against our own bank, and against banks that are slow, broken or lying.
+//! Tests of the SDK: with `bank-server`, and with mock banks that are slow, fail, or send invalid
+//! or false responses.
 //!
-//! `tests/README.md` says what is tested where.
+//! `tests/README.md` lists the test binaries and their modules.
 
 #![forbid(unsafe_code)]
 
