@@ -442,7 +442,7 @@ impl ConsentManager {
     /// Locks the connection within this process.
     async fn lock(&self, id: &ConnectionId) -> Result<MutexGuard<'_, ()>, ManagerError> {
         let locks = &self.inner.locks;
-        let lock = locks.get(id.share(locks.len()));
+        let lock = locks.get(id.shard_index(locks.len()));
         Ok(lock.ok_or(ManagerError::Busy)?.lock().await)
     }
 

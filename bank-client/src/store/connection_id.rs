@@ -1,4 +1,4 @@
-//! Id of a connection: one customer at one bank.
+//! Id of a connection.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,8 +6,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Id of a connection: one customer at one bank. It is derived from both, so that it is unique, and
-/// reveals neither without the vault's key.
+/// Id of a connection, which is one customer's access to one bank.
+///
+/// The id is a keyed digest of bank and customer: the same pair always has the same id, and without
+/// the vault's key the id reveals neither of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ConnectionId(Uuid);
@@ -17,15 +19,15 @@ impl ConnectionId {
         Self(id)
     }
 
-    /// Which of so many it falls to.
-    pub(crate) fn share(&self, of: usize) -> usize {
+    /// Index of the shard of this connection, out of `count` shards.
+    pub(crate) fn shard_index(&self, count: usize) -> usize {
         let sum: usize = self
             .0
             .as_bytes()
             .iter()
             .map(|byte| usize::from(*byte))
             .sum();
-        sum.checked_rem(of).unwrap_or(0)
+        sum.checked_rem(count).unwrap_or(0)
     }
 }
 
@@ -35,9 +37,9 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// The id of a connection is a UUID.
+/// Error of parsing a [`ConnectionId`]: the text is not a UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the id of a connection is a UUID")]
+#[error("the id of a connection must be a UUID")]
 pub struct NotAConnectionId;
 
 impl FromStr for ConnectionId {
