@@ -1,33 +1,34 @@
-//! TOTP secrets (RFC 6238), which a PSU's authenticator shares with the bank.
+//! TOTP secrets (RFC 6238).
 
 use std::fmt;
 
 use shared_types::environment::Randomness;
 use totp_rs::Secret;
 
-/// Secret that an authenticator shares with the bank: 20 bytes.
+/// Secret of 20 bytes that the PSU's authenticator shares with the bank.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TotpSecret([u8; 20]);
 
-/// Error for a text that is not a TOTP secret.
+/// Error for a value that is not a TOTP secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected 20 bytes in base32: 32 characters of A-Z and 2-7")]
 pub struct TotpSecretError;
 
 impl TotpSecret {
-    /// That secret.
+    /// Secret that consists of these bytes.
     #[must_use]
     pub fn new(bytes: [u8; 20]) -> Self {
         Self(bytes)
     }
 
-    /// A random secret.
+    /// New random secret.
     #[must_use]
     pub fn random(randomness: &dyn Randomness) -> Self {
         let mut bytes = [0; 20];
-        let chance = [randomness.bytes(), randomness.bytes()].concat();
-        for (byte, chance) in bytes.iter_mut().zip(chance) {
-            *byte = chance;
+        // Each call returns 16 bytes; `zip` ignores those beyond the 20th.
+        let random_bytes = [randomness.bytes(), randomness.bytes()].concat();
+        for (byte, random_byte) in bytes.iter_mut().zip(random_bytes) {
+            *byte = random_byte;
         }
         Self(bytes)
     }
@@ -40,7 +41,8 @@ impl TotpSecret {
         &self.0
     }
 
-    /// As people type it into an authenticator (RFC 4648, base32 without padding).
+    /// Form in which a person enters the secret in an authenticator: base32 without padding (RFC
+    /// 4648).
     #[must_use]
     pub fn to_base32(&self) -> String {
         Secret::new_stack(self.0).to_base32()
@@ -51,7 +53,7 @@ impl std::str::FromStr for TotpSecret {
     type Err = TotpSecretError;
 
     fn from_str(text: &str) -> Result<Self, TotpSecretError> {
-        // The crate takes small letters as well.
+        // `totp_rs` would accept lower case.
         if text.contains(|letter: char| letter.is_ascii_lowercase()) {
             return Err(TotpSecretError);
         }
@@ -60,7 +62,7 @@ impl std::str::FromStr for TotpSecret {
     }
 }
 
-/// A secret stays out of logs.
+/// Hides the secret, so that it does not appear in logs.
 impl fmt::Debug for TotpSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<secret>")
