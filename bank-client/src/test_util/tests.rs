@@ -1,4 +1,4 @@
-//! Tests of the mock bank, called as an app's tests call it.
+//! Tests of the mock bank, and of the SDK's retries, circuit breaker and HTTP requests with it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use super::*;
 use crate::pages::{Entry, TransactionFilter};
 use crate::{Breaker, ErrorKind, Limits, Retries};
 
-const SOON: Duration = Duration::from_millis(1);
+const SHORT_PAUSE: Duration = Duration::from_millis(1);
 
-fn quick() -> Retries {
+fn fast_retries() -> Retries {
     Retries {
-        first_pause: SOON,
-        longest_pause: SOON,
+        first_pause: SHORT_PAUSE,
+        longest_pause: SHORT_PAUSE,
         ..Retries::default()
     }
 }
@@ -30,28 +30,29 @@ fn since_january() -> TransactionFilter {
     TransactionFilter::since("2026-01-01".parse().unwrap())
 }
 
-async fn fault(mock: &MockBank, bank: &Bank) -> ErrorKind {
-    let reading = bank.with_consent(mock.consent_id());
-    reading.accounts(false).await.unwrap_err().kind
+/// Error of a request for the accounts.
+async fn account_error(mock: &MockBank, bank: &Bank) -> ErrorKind {
+    let consent = bank.with_consent(mock.consent_id());
+    consent.accounts(false).await.unwrap_err().kind
 }
 
 #[tokio::test]
-async fn a_happy_bank_shows_its_accounts_page_by_page() {
+async fn accounts_and_pages_of_transactions_are_read() {
     let mock = MockBank::happy().await;
-    let reading = mock.bank().with_consent(mock.consent_id());
-    assert!(reading.card_accounts(true).await.unwrap().is_empty());
-    for account in reading.accounts(true).await.unwrap() {
+    let consent = mock.bank().with_consent(mock.consent_id());
+    assert!(consent.card_accounts(true).await.unwrap().is_empty());
+    for account in consent.accounts(true).await.unwrap() {
         let id = account.resource_id.clone().unwrap();
-        assert_eq!(*reading.account(&id, true).await.unwrap(), account);
-        let balances = reading.balances(&id).await.unwrap().into_inner().balances;
+        assert_eq!(*consent.account(&id, true).await.unwrap(), account);
+        let balances = consent.balances(&id).await.unwrap().into_inner().balances;
         assert_eq!(Some(balances), account.balances);
     }
-    let small = TransactionFilter {
+    let two_per_page = TransactionFilter {
         page_size: Some(2),
         ..since_january()
     };
-    let entries: Vec<_> = reading
-        .transactions("current", &small)
+    let entries: Vec<_> = consent
+        .transactions("current", &two_per_page)
         .try_collect()
         .await
         .unwrap();
@@ -63,31 +64,28 @@ async fn a_happy_bank_shows_its_accounts_page_by_page() {
         })
         .collect();
     assert_eq!(ids, ["pending c-4", "c-3", "c-2", "c-1"]);
-    let late = TransactionFilter::since("2026-01-03".parse().unwrap());
-    let late: Vec<_> = reading
-        .transactions("current", &late)
+    let from_third = TransactionFilter::since("2026-01-03".parse().unwrap());
+    let later_entries: Vec<_> = consent
+        .transactions("current", &from_third)
         .try_collect()
         .await
         .unwrap();
-    assert_eq!(late.len(), 3);
-    let one = reading.transaction("savings", "s-1").await.unwrap();
+    assert_eq!(later_entries.len(), 3);
+    let one = consent.transaction("savings", "s-1").await.unwrap();
     assert_eq!(one.transaction_amount.to_string(), "5000.00 EUR");
-    let pages = mock.asked().await.into_iter();
-    assert_eq!(
-        pages
-            .filter(|asked| asked.contains("/transactions?"))
-            .count(),
-        3
-    );
+    let requests = mock.asked().await.into_iter();
+    let list_requests = requests.filter(|request| request.contains("/transactions?"));
+    // Two pages of the first list, and one of the second.
+    assert_eq!(list_requests.count(), 3);
 }
 
 #[tokio::test]
-async fn each_mood_is_a_line() {
+async fn each_behaviour_causes_its_error() {
     let mock = MockBank::broken().await;
-    let broken = fault(&mock, &mock.bank()).await;
+    let broken = account_error(&mock, &mock.bank()).await;
     assert!(matches!(broken, ErrorKind::Status { status: 503, .. }));
     mock.turns(MockBehaviour::Malformed);
-    let malformed = fault(&mock, &mock.bank()).await;
+    let malformed = account_error(&mock, &mock.bank()).await;
     assert!(matches!(malformed, ErrorKind::Malformed { .. }));
 
     let mock = MockBank::rate_limited(Duration::from_mins(1)).await;
@@ -102,7 +100,7 @@ async fn each_mood_is_a_line() {
     assert!(error.is_transient());
 
     let mock = MockBank::consent_expired().await;
-    let expired = fault(&mock, &mock.bank()).await;
+    let expired = account_error(&mock, &mock.bank()).await;
     assert!(matches!(expired, ErrorKind::Refused { status: 401, .. }));
 
     let mock = MockBank::slow(Duration::from_mins(1)).await;
@@ -110,30 +108,33 @@ async fn each_mood_is_a_line() {
         call: Duration::from_millis(50),
         ..Limits::default()
     };
-    let hasty = mock.builder().limits(limits).build().unwrap();
+    let impatient = mock.builder().limits(limits).build().unwrap();
     let limit = limits.call;
-    assert_eq!(fault(&mock, &hasty).await, ErrorKind::Timeout { limit });
+    assert_eq!(
+        account_error(&mock, &impatient).await,
+        ErrorKind::Timeout { limit }
+    );
 }
 
 #[tokio::test]
-async fn a_consent_has_its_life() {
+async fn a_consent_passes_through_its_statuses() {
     let mock = MockBank::with_accounts(Vec::new()).await;
     let bank = mock.bank();
-    let wanted = serde_json::from_value(json!({
+    let request = serde_json::from_value(json!({
         "access": { "allPsd2": "allAccounts" }, "recurringIndicator": true,
         "validUntil": "2026-06-30", "frequencyPerDay": 4, "combinedServiceIndicator": false,
     }))
     .unwrap();
     let psu = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let created = bank.create_consent(&wanted, psu).await.unwrap();
+    let created = bank.create_consent(&request, psu).await.unwrap();
     let id = created.into_inner().consent_id;
-    let reading = bank.with_consent(&id);
+    let consent = bank.with_consent(&id);
     assert_eq!(
         bank.consent_status(&id).await.unwrap(),
         ConsentStatus::Received
     );
     assert_eq!(
-        reading
+        consent
             .accounts(false)
             .await
             .unwrap_err()
@@ -143,12 +144,12 @@ async fn a_consent_has_its_life() {
         "CONSENT_INVALID"
     );
     mock.customer_approves();
-    assert!(reading.accounts(false).await.unwrap().is_empty());
+    assert!(consent.accounts(false).await.unwrap().is_empty());
     let read = bank.consent(&id).await.unwrap();
     assert_eq!(read.consent_status, ConsentStatus::Valid);
-    assert_eq!(read.access, wanted.access);
+    assert_eq!(read.access, request.access);
     mock.customer_revokes();
-    assert!(reading.accounts(false).await.is_err());
+    assert!(consent.accounts(false).await.is_err());
     assert_eq!(
         bank.consent_status(&id).await.unwrap(),
         ConsentStatus::RevokedByPsu
@@ -158,15 +159,15 @@ async fn a_consent_has_its_life() {
         bank.consent_status(&id).await.unwrap(),
         ConsentStatus::TerminatedByTpp
     );
-    let strange = bank.with_consent("unknown").accounts(false).await;
+    let unknown = bank.with_consent("unknown").accounts(false).await;
     assert_eq!(
-        strange.unwrap_err().code().unwrap().as_str(),
+        unknown.unwrap_err().code().unwrap().as_str(),
         "CONSENT_UNKNOWN"
     );
 }
 
 #[test]
-fn plain_http_leads_to_this_machine_and_nowhere_else() {
+fn plain_http_is_limited_to_loopback_addresses() {
     let organisation: OrganisationId = "PSDXX-MOCK-1".parse().unwrap();
     for (address, loopback) in [
         ("127.0.0.1:80", true),
@@ -181,69 +182,79 @@ fn plain_http_leads_to_this_machine_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_repetition_carries_the_same_request_id_and_a_refusal_is_not_repeated() {
+async fn retries_keep_the_request_id_and_refusals_are_not_retried() {
     let mock = MockBank::happy().await;
-    let bank = mock.builder().retries(quick()).build().unwrap();
+    let bank = mock.builder().retries(fast_retries()).build().unwrap();
     mock.once(MockBehaviour::Broken);
     mock.once(MockBehaviour::Broken);
-    let reading = bank.with_consent(mock.consent_id());
-    assert_eq!(reading.accounts(false).await.unwrap().len(), 2);
-    let ids = || async {
+    let consent = bank.with_consent(mock.consent_id());
+    assert_eq!(consent.accounts(false).await.unwrap().len(), 2);
+    let request_ids = || async {
         let requests = mock.server.received_requests().await.unwrap();
         let ids = requests
             .iter()
             .map(|request| request.headers["x-request-id"].clone());
         ids.collect::<Vec<_>>()
     };
-    let asked = ids().await;
-    assert_eq!(asked.len(), 3);
-    assert!(asked.iter().all(|id| *id == asked[0]), "{asked:?}");
+    let sent = request_ids().await;
+    assert_eq!(sent.len(), 3);
+    assert!(sent.iter().all(|id| *id == sent[0]), "{sent:?}");
 
     mock.once(MockBehaviour::ConsentExpired);
     mock.once(MockBehaviour::RateLimited(Duration::from_hours(1)));
-    assert!(reading.accounts(false).await.is_err());
-    assert!(reading.accounts(false).await.is_err());
-    let asked = ids().await;
-    assert_eq!(asked.len(), 5);
-    assert_ne!(asked[3], asked[4]);
+    assert!(consent.accounts(false).await.is_err());
+    assert!(consent.accounts(false).await.is_err());
+    let sent = request_ids().await;
+    assert_eq!(sent.len(), 5);
+    assert_ne!(sent[3], sent[4]);
 
-    // A plain handle asks once.
+    // A handle without retries sends one request.
     mock.once(MockBehaviour::Broken);
-    assert!(fault(&mock, &mock.bank()).await.status() == Some(503));
+    assert!(account_error(&mock, &mock.bank()).await.status() == Some(503));
 }
 
-/// What the bank tells once only is not asked for a second time: the second answer would lack it.
+/// A bank reports each transaction in one `deltaList` only. If that response is lost, the response
+/// to a retry lacks the transactions.
 #[tokio::test]
-async fn what_is_new_since_the_last_report_is_asked_for_once() {
+async fn a_delta_list_is_not_retried() {
     let mock = MockBank::broken().await;
-    let bank = mock.builder().retries(quick()).build().unwrap();
-    let reading = bank.with_consent(mock.consent_id());
-    let first = async |filter: TransactionFilter| {
-        let mut entries = reading.transactions("a", &filter);
+    let bank = mock.builder().retries(fast_retries()).build().unwrap();
+    let consent = bank.with_consent(mock.consent_id());
+    let requests_after_failure = async |filter: TransactionFilter| {
+        let mut entries = consent.transactions("a", &filter);
         assert!(entries.next().await.unwrap().is_err());
         mock.asked().await.len()
     };
-    assert_eq!(first(TransactionFilter::after_last_report()).await, 1);
-    assert_eq!(first(TransactionFilter::after_entry("E1")).await, 1 + 3);
+    let delta_list = TransactionFilter::after_last_report();
+    assert_eq!(requests_after_failure(delta_list).await, 1);
+    let after_entry = TransactionFilter::after_entry("E1");
+    // Three more requests: other lists are retried.
+    assert_eq!(requests_after_failure(after_entry).await, 1 + 3);
 }
 
 #[tokio::test]
-async fn attempts_and_the_time_for_them_are_bounded() {
+async fn retries_are_limited_in_number_and_time() {
     let mock = MockBank::broken().await;
-    let bank = mock.builder().retries(quick()).build().unwrap();
-    assert_eq!(fault(&mock, &bank).await.status(), Some(503));
+    let bank = mock.builder().retries(fast_retries()).build().unwrap();
+    assert_eq!(account_error(&mock, &bank).await.status(), Some(503));
     assert_eq!(mock.asked().await.len(), 3);
 
     mock.turns(MockBehaviour::Slow(Duration::from_mins(1)));
     let overall = Duration::from_millis(50);
-    let retries = Retries { overall, ..quick() };
+    let retries = Retries {
+        overall,
+        ..fast_retries()
+    };
     let bank = mock.builder().retries(retries).build().unwrap();
     let limit = overall;
-    assert_eq!(fault(&mock, &bank).await, ErrorKind::Timeout { limit });
+    assert_eq!(
+        account_error(&mock, &bank).await,
+        ErrorKind::Timeout { limit }
+    );
 }
 
 #[tokio::test]
-async fn a_bank_that_is_down_is_left_alone_and_asked_again_by_one_call() {
+async fn clones_share_a_circuit_that_opens_after_failures_and_closes_after_a_pause() {
     let mock = MockBank::broken().await;
     let clock = Arc::new(ManualClock::at(
         DateTime::UNIX_EPOCH + TimeDelta::days(20_000),
@@ -259,11 +270,11 @@ async fn a_bank_that_is_down_is_left_alone_and_asked_again_by_one_call() {
         .clock(Arc::<ManualClock>::clone(&clock))
         .build()
         .unwrap();
-    let other = bank.clone();
-    assert_eq!(fault(&mock, &bank).await.status(), Some(503));
-    assert_eq!(fault(&mock, &other).await.status(), Some(503));
-    let ErrorKind::CircuitOpen { until, cause } = fault(&mock, &bank).await else {
-        panic!("the circuit is closed")
+    let clone = bank.clone();
+    assert_eq!(account_error(&mock, &bank).await.status(), Some(503));
+    assert_eq!(account_error(&mock, &clone).await.status(), Some(503));
+    let ErrorKind::CircuitOpen { until, cause } = account_error(&mock, &bank).await else {
+        panic!("the circuit is not open")
     };
     assert_eq!(
         until,
@@ -274,8 +285,8 @@ async fn a_bank_that_is_down_is_left_alone_and_asked_again_by_one_call() {
 
     mock.turns(MockBehaviour::Happy);
     clock.advance(TimeDelta::seconds(10));
-    let reading = other.with_consent(mock.consent_id());
-    assert!(reading.accounts(false).await.is_ok());
+    let consent = clone.with_consent(mock.consent_id());
+    assert!(consent.accounts(false).await.is_ok());
     assert!(
         bank.with_consent(mock.consent_id())
             .accounts(false)
@@ -286,7 +297,7 @@ async fn a_bank_that_is_down_is_left_alone_and_asked_again_by_one_call() {
 }
 
 #[tokio::test]
-async fn a_probe_that_is_dropped_is_followed_by_another() {
+async fn another_probe_follows_one_that_is_dropped() {
     let mock = MockBank::broken().await;
     let clock = Arc::new(ManualClock::at(
         DateTime::UNIX_EPOCH + TimeDelta::days(20_000),
@@ -301,18 +312,19 @@ async fn a_probe_that_is_dropped_is_followed_by_another() {
         .clock(Arc::<ManualClock>::clone(&clock))
         .build()
         .unwrap();
-    fault(&mock, &bank).await;
+    // Opens the circuit.
+    account_error(&mock, &bank).await;
     clock.advance(TimeDelta::minutes(1));
     mock.turns(MockBehaviour::Slow(Duration::from_mins(1)));
-    let reading = bank.with_consent(mock.consent_id());
-    let dropped = tokio::time::timeout(Duration::from_millis(20), reading.accounts(false));
-    assert!(dropped.await.is_err());
+    let consent = bank.with_consent(mock.consent_id());
+    let probe = tokio::time::timeout(Duration::from_millis(20), consent.accounts(false));
+    assert!(probe.await.is_err(), "the timeout drops the probe");
     mock.turns(MockBehaviour::Happy);
-    assert!(reading.accounts(false).await.is_ok());
+    assert!(consent.accounts(false).await.is_ok());
 }
 
 #[tokio::test]
-async fn the_open_layer_asks_what_the_sdk_does_not_know() {
+async fn http_requests_can_have_any_path_of_the_bank() {
     let mock = MockBank::happy().await;
     let http = mock.bank().http();
     let id = Uuid::from_u128(7);
@@ -356,7 +368,7 @@ async fn the_open_layer_asks_what_the_sdk_does_not_know() {
 }
 
 #[tokio::test]
-async fn what_does_not_belong_to_the_bank_is_not_sent() {
+async fn foreign_urls_and_reserved_or_malformed_headers_are_not_sent() {
     let mock = MockBank::happy().await;
     let http = mock.bank().http();
     let on_another_port = "http://127.0.0.1:1/v1/accounts";
