@@ -23,7 +23,7 @@ pub const SET: u8 = 0x31;
 /// Tag of a constructed, context-specific element, such as `[0] EXPLICIT`. Valid for numbers up to
 /// 30, whose tag is a single octet.
 #[must_use]
-pub const fn context(number: u8) -> u8 {
+pub const fn context_tag(number: u8) -> u8 {
     0xa0 | number
 }
 

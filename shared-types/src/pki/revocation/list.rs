@@ -500,7 +500,7 @@ impl<'a> Outline<'a> {
         let extensions = if rest.is_empty() {
             &[]
         } else {
-            let (outer, rest) = part(rest, der::context(0))?;
+            let (outer, rest) = part(rest, der::context_tag(0))?;
             let (extensions, more) = part(outer.content, der::SEQUENCE)?;
             if !rest.is_empty() || !more.is_empty() {
                 return Err(no_form());
@@ -595,7 +595,7 @@ impl Scope {
             // BOOLEAN; FALSE should have been left out.
             let is_true = part.content != [0];
             match part.tag {
-                tag if tag == der::context(0) => scope.places = Self::places(part.content)?,
+                tag if tag == der::context_tag(0) => scope.places = Self::places(part.content)?,
                 ONLY_USER_CERTS => scope.only_end_entity = is_true,
                 ONLY_CA_CERTS => scope.only_ca = is_true,
                 ONLY_SOME_REASONS => {
@@ -623,7 +623,7 @@ impl Scope {
 
         let no_form = || malformed("for which places it speaks (distributionPoint) cannot be read");
         let (name, _) = der::any(content).ok_or_else(no_form)?;
-        if name.tag != der::context(0) {
+        if name.tag != der::context_tag(0) {
             return Err(ListError::Unsupported("a list for a relative name"));
         }
         let names = der::elements(name.content).ok_or_else(no_form)?;

@@ -241,7 +241,7 @@ fn algorithm_within(content: &[u8]) -> Option<&[u8]> {
     let (all, []) = der::element(content, SEQUENCE)? else {
         return None;
     };
-    let (version, rest) = der::optional(all.content, der::context(0));
+    let (version, rest) = der::optional(all.content, der::context_tag(0));
     let (_serial, rest) = der::element(rest, INTEGER)?;
     let (algorithm, rest) = der::element(rest, SEQUENCE)?;
     let (issuer, rest) = der::element(rest, SEQUENCE)?;
@@ -251,7 +251,7 @@ fn algorithm_within(content: &[u8]) -> Option<&[u8]> {
     for tag in UNIQUE {
         rest = der::optional(rest, tag).1;
     }
-    let (extended, rest) = der::optional(rest, der::context(3));
+    let (extended, rest) = der::optional(rest, der::context_tag(3));
     let is_exact = rest.is_empty()
         && version.is_none_or(|version| are(version.content, [INTEGER]))
         && elements(validity.content)?.len() == 2

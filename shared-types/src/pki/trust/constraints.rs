@@ -148,8 +148,8 @@ fn subtrees(constraints: &[u8]) -> Option<(Vec<General<'_>>, Vec<General<'_>>)> 
     }
 
     let (sequence, after) = der::element(constraints, SEQUENCE)?;
-    let (permitted, rest) = der::optional(sequence.content, der::context(0));
-    let (excluded, rest) = der::optional(rest, der::context(1));
+    let (permitted, rest) = der::optional(sequence.content, der::context_tag(0));
+    let (excluded, rest) = der::optional(rest, der::context_tag(1));
     if !rest.is_empty() || !after.is_empty() || (permitted.is_none() && excluded.is_none()) {
         return None;
     }

@@ -96,7 +96,7 @@ impl<'a> Basic<'a> {
             }
             _ => return Err(no_form()),
         }
-        let (bytes, _) = part(rest, der::context(0))?;
+        let (bytes, _) = part(rest, der::context_tag(0))?;
         let (bytes, _) = part(bytes.content, der::SEQUENCE)?;
         let (kind, rest) = part(bytes.content, der::OID)?;
         if kind.content != BASIC {
@@ -115,13 +115,13 @@ impl<'a> Basic<'a> {
         let (signature, rest) = part(rest, der::BIT_STRING)?;
         let signed =
             Signed::new(data.whole, algorithm.content, signature.content).ok_or_else(no_form)?;
-        let certificates = match der::optional(rest, der::context(0)) {
+        let certificates = match der::optional(rest, der::context_tag(0)) {
             (Some(certificates), _) => part(certificates.content, der::SEQUENCE)?.0.content,
             (None, _) => &[],
         };
         // ResponseData ::= SEQUENCE { version [0] DEFAULT v1, ResponderID, producedAt, responses,
         // extensions [1] }
-        let (version, rest) = der::optional(data.content, der::context(0));
+        let (version, rest) = der::optional(data.content, der::context_tag(0));
         if version.is_some_and(|version| version.content != [der::INTEGER, 1, 0]) {
             return Err(AnswerError::NotAnAnswer(
                 "it is of a version that is not known",
@@ -129,8 +129,8 @@ impl<'a> Basic<'a> {
         }
         let (responder, rest) = der::any(rest).ok_or_else(no_form)?;
         let responder = match responder.tag {
-            tag if tag == der::context(1) => Responder::Name(responder.content),
-            tag if tag == der::context(2) => {
+            tag if tag == der::context_tag(1) => Responder::Name(responder.content),
+            tag if tag == der::context_tag(2) => {
                 Responder::Key(part(responder.content, der::OCTET_STRING)?.0.content)
             }
             _ => return Err(no_form()),
@@ -303,9 +303,9 @@ impl Single {
         let said = match status.tag {
             GOOD => CertStatus::Good,
             UNKNOWN => CertStatus::Unknown,
-            tag if tag == der::context(1) => {
+            tag if tag == der::context_tag(1) => {
                 let (since, rest) = time(status.content)?;
-                let reason = match der::optional(rest, der::context(0)) {
+                let reason = match der::optional(rest, der::context_tag(0)) {
                     (Some(reason), _) => part(reason.content, der::ENUMERATED)?
                         .0
                         .content
@@ -318,7 +318,7 @@ impl Single {
             _ => return Err(no_form()),
         };
         let (this_update, rest) = time(rest)?;
-        let (next, rest) = der::optional(rest, der::context(0));
+        let (next, rest) = der::optional(rest, der::context_tag(0));
         let next_update = match next {
             Some(next) => Some(time(next.content)?.0),
             None => None,
@@ -337,7 +337,7 @@ impl Single {
 /// The content of what follows, an answer or what it says of one certificate: `extensions [1]
 /// Extensions OPTIONAL`.
 fn extensions_within(rest: &[u8]) -> Result<&[u8], AnswerError> {
-    match der::optional(rest, der::context(1)) {
+    match der::optional(rest, der::context_tag(1)) {
         (Some(outer), []) => Ok(part(outer.content, der::SEQUENCE)?.0.content),
         (None, []) => Ok(&[]),
         _ => Err(no_form()),
@@ -428,7 +428,7 @@ mod tests {
             let basic = der::write(der::OCTET_STRING, &[&bytes]);
             let kind = der::write(der::OID, &[&[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1]]);
             let content = der::write(der::SEQUENCE, &[&kind, &basic]);
-            let answer = der::write(der::SEQUENCE, &[&[der::ENUMERATED, 1, 0], &der::write(der::context(0), &[&content])]);
+            let answer = der::write(der::SEQUENCE, &[&[der::ENUMERATED, 1, 0], &der::write(der::context_tag(0), &[&content])]);
             let _ = read(&answer);
             let _ = Basic::read_basic(&der::write(der::SEQUENCE, &[&bytes]));
             let _ = nonce(&bytes);

@@ -56,7 +56,7 @@ impl Question {
         let extensions = der::write(der::SEQUENCE, &[&extension]);
         Self {
             nonce: Some(nonce.to_vec()),
-            der: Self::write(link, &der::write(der::context(2), &[&extensions])),
+            der: Self::write(link, &der::write(der::context_tag(2), &[&extensions])),
         }
     }
 
