@@ -1,4 +1,4 @@
-//! Sections `[consent]` and `[sca]`: lifetime of consents, and customer authentication.
+//! Sections `[consent]` and `[sca]`: limits of consents, and strong customer authentication.
 
 use std::num::NonZeroU32;
 

@@ -53,7 +53,7 @@ impl std::str::FromStr for TotpSecret {
     type Err = TotpSecretError;
 
     fn from_str(text: &str) -> Result<Self, TotpSecretError> {
-        // `totp_rs` would accept lower case.
+        // `totp_rs` also accepts lower case; the bank does not.
         if text.contains(|letter: char| letter.is_ascii_lowercase()) {
             return Err(TotpSecretError);
         }
