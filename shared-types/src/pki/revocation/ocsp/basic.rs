@@ -428,7 +428,8 @@ mod tests {
             let basic = der::write(der::OCTET_STRING, &[&bytes]);
             let kind = der::write(der::OID, &[&[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1]]);
             let content = der::write(der::SEQUENCE, &[&kind, &basic]);
-            let answer = der::write(der::SEQUENCE, &[&[der::ENUMERATED, 1, 0], &der::write(der::context_tag(0), &[&content])]);
+            let tagged = der::write(der::context_tag(0), &[&content]);
+            let answer = der::write(der::SEQUENCE, &[&[der::ENUMERATED, 1, 0], &tagged]);
             let _ = read(&answer);
             let _ = Basic::read_basic(&der::write(der::SEQUENCE, &[&bytes]));
             let _ = nonce(&bytes);
