@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::Url;
+use shared_types::circuit::{Breaker, Circuit};
 use shared_types::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use shared_types::pki::credentials::Credentials;
 use shared_types::pki::eidas::OrganisationId;
@@ -11,7 +12,6 @@ use shared_types::pki::trust::Anchors;
 #[cfg(feature = "test-util")]
 use crate::address::on_this_machine;
 use crate::address::{LinkError, follow, interface};
-use crate::breaker::{Breaker, Circuit};
 use crate::connections::{Connections, Setup};
 use crate::error::{ConfigurationError, Error, ErrorKind};
 use crate::limits::Limits;
@@ -32,7 +32,7 @@ pub(crate) struct Inner {
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) retries: Option<Retries>,
     /// Nothing is awaited while it is locked.
-    pub(crate) circuit: Option<Mutex<Circuit>>,
+    pub(crate) circuit: Option<Circuit<ErrorKind>>,
     expected: OrganisationId,
     name: String,
     /// Replaced whole, so that a call knows all along with whose certificate it was made.
@@ -153,7 +153,7 @@ impl BankBuilder {
             clock: self.clock,
             randomness: self.randomness,
             retries: self.retries,
-            circuit: self.breaker.map(|rules| Mutex::new(Circuit::new(rules))),
+            circuit: self.breaker.map(Circuit::new),
             expected: self.expected,
             connections: Mutex::new(Arc::new(connections)),
         };

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use shared_types::circuit::Outage;
 use shared_types::decode::Malformed;
 use shared_types::pki::alert::Alert;
 use shared_types::pki::certificate::CertificateSummary;
@@ -482,6 +483,14 @@ impl ErrorKind {
         ) || matches!(self.status(), Some(502..=504))
     }
 
+    /// The outage of which it is a sign, if it is one.
+    pub(crate) fn outage(&self) -> Option<Outage<Self>> {
+        self.is_outage().then(|| Outage {
+            cause: self.clone(),
+            retry_after: self.retry_after().unwrap_or_default(),
+        })
+    }
+
     fn is_access_exceeded(&self) -> bool {
         matches!(self.status(), Some(400..=499)) && self.has_code(&[MessageCode::AccessExceeded])
     }
@@ -659,6 +668,28 @@ pub enum ConfigurationError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outage_is_no_answer_or_one_of_a_gateway() {
+        let status = |status| ErrorKind::Status {
+            status,
+            request_id: Uuid::nil(),
+            retry_after: Some(Duration::from_secs(7)),
+        };
+        for code in [400, 401, 403, 404, 429, 500] {
+            assert_eq!(status(code).outage(), None, "{code}");
+        }
+        for code in [502, 503, 504] {
+            let retry_after = Duration::from_secs(7);
+            let cause = status(code);
+            assert_eq!(status(code).outage(), Some(Outage { cause, retry_after }));
+        }
+        let cause = ErrorKind::Interrupted {
+            cause: "reset".into(),
+        };
+        let retry_after = Duration::ZERO;
+        assert_eq!(cause.outage(), Some(Outage { cause, retry_after }));
+    }
 
     #[test]
     fn what_an_error_says_of_the_request() {

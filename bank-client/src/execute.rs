@@ -12,10 +12,10 @@
 //! round trip; a new one adds one for TCP and one for TLS 1.3.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Method, Url};
+use shared_types::circuit::{Change, CircuitPermit};
 use shared_types::xs2a::money::Currency;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::field::{Empty, display};
@@ -23,7 +23,6 @@ use tracing::{Instrument as _, Span, debug, info, info_span, warn};
 use uuid::Uuid;
 
 use crate::bank::Bank;
-use crate::breaker::{Change, Circuit, Leave};
 use crate::decode::{ValidateResponse, decode};
 use crate::error::{Error, ErrorKind};
 use crate::response::Response;
@@ -32,6 +31,8 @@ use crate::transport::{RawResponse, Request, send_once};
 
 /// A failed attempt, with the bank's response where it is whole and has an error status.
 type Failed = (Error, Option<RawResponse>);
+
+type Permit<'a> = CircuitPermit<'a, ErrorKind>;
 
 impl Bank {
     /// Executes a request: the only way to the bank.
@@ -60,8 +61,8 @@ impl Bank {
         let mut made = 0;
         let mut unsure = None;
         let failed = loop {
-            let pass = match self.admit() {
-                Ok(pass) => pass,
+            let permit = match self.admit() {
+                Ok(permit) => permit,
                 Err(error) if made == 0 => return Err(error),
                 Err(error) => break (error, None),
             };
@@ -69,14 +70,14 @@ impl Bank {
             let attempt = self.attempt(&outgoing, request_id, started.elapsed());
             let (error, answer) = match attempt.await {
                 Ok(answer) => {
-                    pass.record(None);
+                    self.record(permit, None);
                     record_outcome(made, started, Some(answer.status.as_u16()));
                     debug!("answered");
                     return Ok(answer);
                 }
                 Err(failed) => failed,
             };
-            let opened = pass.record(Some(&error.kind));
+            let opened = self.record(permit, Some(&error.kind));
             let pause = (is_repeatable && !opened)
                 .then(|| self.pause(made, &error.kind, started.elapsed()));
             let Some(pause) = pause.flatten() else {
@@ -182,24 +183,41 @@ impl Bank {
         retries.pause(made, kind, retries.overall.saturating_sub(spent), chance)
     }
 
-    fn admit(&self) -> Result<Pass<'_>, Error> {
-        let mut pass = Pass {
-            bank: self,
-            leave: None,
+    /// Admits a call; no permit is needed where there is no breaker.
+    fn admit(&self) -> Result<Option<Permit<'_>>, Error> {
+        let Some(circuit) = &self.inner.circuit else {
+            return Ok(None);
         };
-        if let Some(circuit) = &self.inner.circuit {
-            let now = self.inner.clock.now();
-            let leave = lock(circuit).admit(now);
-            let leave = leave.map_err(|kind| {
-                debug!("not asked: the circuit is open");
-                self.error(kind)
-            })?;
-            if leave == Leave::Probe {
-                info!("the circuit is half open: asking whether the bank is well again");
-            }
-            pass.leave = Some((circuit, leave));
+        let permit = circuit.admit(self.inner.clock.now()).map_err(|open| {
+            debug!("not asked: the circuit is open");
+            self.error(ErrorKind::CircuitOpen {
+                until: open.until,
+                cause: Box::new(open.cause),
+            })
+        })?;
+        if permit.is_probe() {
+            info!("the circuit is half open: asking whether the bank is well again");
         }
-        Ok(pass)
+        Ok(Some(permit))
+    }
+
+    /// Records the outcome of a call; `true` if that opened the circuit.
+    fn record(&self, permit: Option<Permit<'_>>, failure: Option<&ErrorKind>) -> bool {
+        let Some(permit) = permit else {
+            return false;
+        };
+        let outage = failure.and_then(ErrorKind::outage);
+        let change = permit.record(outage, self.inner.clock.now());
+        match change {
+            Some(Change::Opened { until }) => {
+                let cause = failure.map(ErrorKind::label).unwrap_or_default();
+                let until = until.format("%FT%TZ");
+                warn!(cause, %until, "the circuit is open: leaving the bank alone");
+            }
+            Some(Change::Closed) => info!("the circuit is closed: the bank is well again"),
+            None => {}
+        }
+        matches!(change, Some(Change::Opened { .. }))
     }
 }
 
@@ -252,46 +270,6 @@ fn last_word(unsure: Option<Error>, last: Failed) -> Failed {
         Some(unsure) if !last.0.is_refusal() && !last.0.may_have_been_heard() => (unsure, None),
         _ => last,
     }
-}
-
-/// Leave to call the bank once. Dropped without an outcome, the call was given up by its caller.
-struct Pass<'a> {
-    bank: &'a Bank,
-    leave: Option<(&'a Mutex<Circuit>, Leave)>,
-}
-
-impl Pass<'_> {
-    /// Records the outcome of the call; `true` if that opened the circuit.
-    fn record(mut self, failure: Option<&ErrorKind>) -> bool {
-        let Some((circuit, leave)) = self.leave.take() else {
-            return false;
-        };
-        let now = self.bank.inner.clock.now();
-        let change = lock(circuit).note(leave, failure, now);
-        match &change {
-            Some(Change::Opened { until }) => {
-                let cause = failure.map(ErrorKind::label).unwrap_or_default();
-                let until = until.format("%FT%TZ");
-                warn!(cause, %until, "the circuit is open: leaving the bank alone");
-            }
-            Some(Change::Closed) => info!("the circuit is closed: the bank is well again"),
-            None => {}
-        }
-        matches!(change, Some(Change::Opened { .. }))
-    }
-}
-
-impl Drop for Pass<'_> {
-    fn drop(&mut self) {
-        if let Some((circuit, leave)) = self.leave.take() {
-            lock(circuit).abandon(leave);
-        }
-    }
-}
-
-/// The circuit is replaced whole: no state of it is half done.
-fn lock(circuit: &Mutex<Circuit>) -> MutexGuard<'_, Circuit> {
-    circuit.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Records the outcome of a call in its span.

@@ -227,7 +227,6 @@ pub mod authorisations;
 mod bank;
 #[cfg(feature = "blocking")]
 pub mod blocking;
-mod breaker;
 mod connections;
 pub mod consent_manager;
 mod consents;
@@ -266,7 +265,6 @@ pub mod vault;
 
 pub use self::accounts::AccountInformation;
 pub use self::bank::{Bank, BankBuilder};
-pub use self::breaker::Breaker;
 pub use self::deviations::{Deviation, Deviations, Outcome};
 pub use self::error::{ConfigurationError, Error, ErrorKind};
 pub use self::limits::Limits;
@@ -274,6 +272,7 @@ pub use self::pages::{Entry, TransactionFilter};
 pub use self::response::{Entries, Response};
 pub use self::retries::Retries;
 pub use self::tls::ServerRefusal;
+pub use shared_types::circuit::Breaker;
 pub use shared_types::environment;
 pub use shared_types::pki::credentials;
 pub use {chrono, futures, shared_types, tokio};

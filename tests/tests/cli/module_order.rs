@@ -15,7 +15,15 @@ struct Order {
 const ORDERS: &[Order] = &[
     Order {
         folder: "shared-types/src",
-        modules: &["decode", "environment", "files", "sealing", "xs2a", "pki"],
+        modules: &[
+            "circuit",
+            "decode",
+            "environment",
+            "files",
+            "sealing",
+            "xs2a",
+            "pki",
+        ],
     },
     Order {
         folder: "shared-types/src/xs2a",
@@ -72,7 +80,6 @@ const ORDERS: &[Order] = &[
             "tls",
             "error",
             "address",
-            "breaker",
             "retries",
             "connections",
             "bank",
@@ -107,6 +114,7 @@ const ORDERS: &[Order] = &[
             "calendar",
             "keyed_locks",
             "http",
+            "openapi",
             "domain",
             "telemetry",
             "identity",
