@@ -1,5 +1,6 @@
 //! The configuration file of one bank.
 
+mod core_banking;
 mod customers;
 mod database_location;
 mod gateway_listener;
@@ -19,9 +20,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shared_types::pki::revocation::UnknownStatus;
 use tracing_subscriber::EnvFilter;
-use url::Url;
+use url::{Host, Url};
 use utoipa::ToSchema;
 
+pub use self::core_banking::CoreBankingConfig;
 pub use self::customers::{Approach, ConsentConfig, RedirectUris, ScaConfig};
 pub use self::database_location::{DatabaseLocation, DatabaseLocationError, Server};
 pub use self::gateway_listener::{GatewayListenerConfig, HeaderForm};
@@ -55,6 +57,8 @@ pub struct Config {
     pub other_banks: Vec<OtherBankConfig>,
     /// Listener for the bank's operators: health and metrics.
     pub operator: OperatorConfig,
+    /// The bank's own core banking system behind an HTTP API; the built-in ledger if absent.
+    pub core_banking: Option<CoreBankingConfig>,
     /// Database: `path` for SQLite, or `url` for PostgreSQL.
     #[serde(serialize_with = "schema::nothing")]
     #[schema(value_type = store::StoreSection)]
@@ -399,6 +403,11 @@ impl Config {
             .chain(gateways.flat_map(|listener| &mut listener.gateways))
             .chain(&mut self.register.file)
             .chain(
+                self.core_banking
+                    .iter_mut()
+                    .flat_map(CoreBankingConfig::paths),
+            )
+            .chain(
                 pages
                     .flat_map(|pages| [&mut pages.certificate, &mut pages.private_key])
                     .flatten(),
@@ -452,6 +461,8 @@ impl Config {
                 .flat_map(GatewayListenerConfig::faults),
         );
         faults.extend(self.traces.iter().flat_map(TracesConfig::faults));
+        let core = self.core_banking.iter();
+        faults.extend(core.flat_map(CoreBankingConfig::faults));
         faults.extend(self.sca.faults(self.online_banking.is_some()));
         faults.extend(other_banks::faults(
             &self.other_banks,
@@ -514,6 +525,16 @@ impl Config {
             }));
         }
         faults
+    }
+}
+
+/// Whether an address is of this machine, so that plain HTTP does not leave it.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
     }
 }
 

@@ -33,6 +33,7 @@ pub mod identity;
 mod keyed_locks;
 mod metrics;
 mod online_banking;
+mod openapi;
 mod operator;
 pub mod sca;
 mod server;

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bank_server::config::{Config, ConfigError};
-use bank_server::core_banking::ledger;
+use bank_server::core_banking::http::{HttpCore, core_banking_api};
+use bank_server::core_banking::{self, ledger};
 use bank_server::domain::{PsuId, TotpSecret};
 use bank_server::environment::{Randomness, SystemClock, SystemRandomness};
 use bank_server::sca::Passwords;
@@ -79,6 +80,27 @@ enum Command {
         /// The customer's id.
         customer: String,
     },
+    /// The core banking system over HTTP.
+    Core {
+        #[command(subcommand)]
+        command: CoreCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CoreCommand {
+    /// Calls every operation of the core, and reports each answer that breaks the contract
+    /// (docs/core-banking-api.md). It only reads.
+    Check {
+        /// The configuration file, with a section [core_banking].
+        #[arg(long)]
+        config: PathBuf,
+        /// A customer of the core, whose accounts are read; may be given several times.
+        #[arg(long = "customer")]
+        customers: Vec<String>,
+    },
+    /// Prints the contract as an OpenAPI document: docs/core-banking-api.json.
+    Api,
 }
 
 /// Exit code that shells report for a program that SIGINT has ended.
@@ -92,10 +114,16 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve { config } => serve(&config).await,
         Command::Check { config } => check_configuration(&config),
-        Command::Config { .. } => print_reference(),
+        Command::Config { .. } => print(&bank_server::config::reference()),
         Command::Import { config, world } => import(&config, &world).await,
         Command::Migrate { config } => migrate(&config).await,
         Command::Enrol { config, customer } => enrol(&config, customer).await,
+        Command::Core {
+            command: CoreCommand::Check { config, customers },
+        } => check_core(&config, customers).await,
+        Command::Core {
+            command: CoreCommand::Api,
+        } => print(&core_banking_api()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -255,10 +283,62 @@ fn check_configuration(path: &Path) -> Result<(), Failure> {
     }
 }
 
-fn print_reference() -> Result<(), Failure> {
-    let reference = bank_server::config::reference();
-    let written = std::io::stdout().lock().write_all(reference.as_bytes());
+fn print(text: &str) -> Result<(), Failure> {
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
     written.map_err(|error| Failure(error.to_string(), "see where the output goes"))
+}
+
+async fn check_core(path: &Path, customers: Vec<String>) -> Result<(), Failure> {
+    let config = read(path)?;
+    let Some(core) = &config.core_banking else {
+        return Err(Failure(
+            format!("{} has no section [core_banking]", path.display()),
+            "add it, with the url of the core: docs/core-banking-api.md",
+        ));
+    };
+    let faulty = |faults: Vec<ConfigError>| {
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        Failure(faults.join("\n"), FIX_CONFIGURATION)
+    };
+    let faults = config.faults();
+    if !faults.is_empty() {
+        return Err(faulty(faults));
+    }
+    let clock = Arc::new(SystemClock);
+    let core = HttpCore::open(core, clock.clone(), Arc::new(SystemRandomness)).map_err(faulty)?;
+    let customers: Vec<PsuId> = customers.into_iter().map(PsuId).collect();
+    let today = Calendar::new(clock, config.bank.time_zone).today();
+    let outcomes = core_banking::http::check(&core, &customers, today).await;
+    let mut out = std::io::stdout().lock();
+    let mut breaches = 0;
+    for outcome in &outcomes {
+        let mark = match (&outcome.skipped, outcome.breaches.is_empty()) {
+            (Some(_), _) => "not checked",
+            (None, true) => "holds",
+            (None, false) => "BROKEN",
+        };
+        let reason = outcome.skipped.map(|reason| format!(" ({reason})"));
+        // The exit code reports the result even if the pipe is closed.
+        let _ = writeln!(
+            out,
+            "{mark:11}  {}{}",
+            outcome.check,
+            reason.unwrap_or_default()
+        );
+        for breach in &outcome.breaches {
+            let _ = writeln!(out, "             - {}", plain(breach));
+        }
+        breaches += outcome.breaches.len();
+    }
+    if breaches == 0 {
+        let _ = writeln!(out, "no breach of the contract was found");
+        Ok(())
+    } else {
+        Err(Failure(
+            format!("breaches of the contract: {breaches}"),
+            "correct the core: docs/core-banking-api.md is the contract",
+        ))
+    }
 }
 
 async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {

@@ -54,10 +54,11 @@ async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "live" }))
 }
 
-/// Readiness: the database and the core banking system respond, and peers can connect. A rejected
-/// reload is reported, but does not take the bank out of service, which continues with the previous
-/// value. A bank that is shutting down still responds, and is no longer ready, so that load
-/// balancers send requests elsewhere.
+/// Readiness: the database responds, and peers can connect. A core banking system that does not
+/// respond is reported, but does not take the bank out of service: all replicas have the same one,
+/// and consents, pages and trust work without it. Neither does a rejected reload: the bank
+/// continues with the previous value. A bank that is shutting down still responds, and is no longer
+/// ready, so that load balancers send requests elsewhere.
 async fn ready(health: web::Data<Health>) -> HttpResponse {
     health.probes.0.store(Some(Arc::new(Instant::now())));
     let (store, core) = tokio::join!(
@@ -82,7 +83,7 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
         "problems": problems,
         "stopping": stopping,
     });
-    if store.is_ok() && core.is_ok() && !trust.closed && !stopping {
+    if store.is_ok() && !trust.closed && !stopping {
         HttpResponse::Ok().json(body)
     } else {
         HttpResponse::ServiceUnavailable().json(body)

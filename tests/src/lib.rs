@@ -10,6 +10,7 @@ pub mod chromium;
 pub mod closed_port;
 pub mod cluster;
 pub mod consent_requests;
+pub mod core_double;
 pub mod customer;
 pub mod fault_injection;
 pub mod files;

@@ -1,9 +1,10 @@
 //! Section `[traces]`.
 
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::Url;
 use utoipa::ToSchema;
 
+use super::is_loopback;
 use crate::config_error::ConfigError;
 
 /// Section `[traces]`: export of traces.
@@ -30,13 +31,7 @@ fn all() -> f64 {
 impl TracesConfig {
     pub(super) fn faults(&self) -> Vec<ConfigError> {
         let mut faults = Vec::new();
-        let is_here = match self.otlp.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
-        if self.otlp.scheme() != "http" || !is_here {
+        if self.otlp.scheme() != "http" || !is_loopback(&self.otlp) {
             faults.push(ConfigError::new(
                 "traces.otlp",
                 "must be a collector on this machine, such as http://127.0.0.1:4318/v1/traces: it \

@@ -2,7 +2,7 @@
 //!
 //! A bank developer implements [`CoreBanking`] and hands it to [`crate::BankServer`]. The built-in
 //! [`ledger`] implements it on the server's own database: for the sandbox, for tests, and for a
-//! small bank.
+//! small bank. [`http`] implements it for a core behind an HTTP API of any language.
 
 use async_trait::async_trait;
 use bytestring::ByteString;
@@ -12,11 +12,12 @@ use shared_types::xs2a::account::Balance;
 use shared_types::xs2a::card_account::CardTransaction;
 use shared_types::xs2a::text::Text;
 use shared_types::xs2a::transaction::{BookingStatus, Transaction};
+use uuid::Uuid;
 
+pub mod http;
 pub mod ledger;
 mod search;
 
-use self::search::Search;
 use crate::domain::{Account, AccountId, Arrival, PsuId};
 
 /// Query for transactions.
@@ -37,6 +38,18 @@ pub struct TransactionQuery {
     pub after: Option<PageKey>,
     /// Maximum number of entries; at least 1.
     pub limit: usize,
+}
+
+impl TransactionQuery {
+    /// Whether `entry` comes after `before` in the requested order.
+    fn comes_after(&self, before: &PageKey, entry: &PageKey) -> bool {
+        let place = |key: &PageKey| {
+            let by_arrival = key.booked && self.since.is_some();
+            let day = (!by_arrival).then_some(key.date);
+            (!key.booked, day, key.sequence)
+        };
+        place(entry) < place(before)
+    }
 }
 
 /// A booked entry, as far as delta reports need it.
@@ -106,6 +119,22 @@ impl<T> Page<T> {
             newest: self.newest,
         })
     }
+}
+
+tokio::task_local! {
+    static REQUEST_ID: Uuid;
+}
+
+/// Id of the TPP's request that causes the present call (its `X-Request-ID`); `None` for a call
+/// that a customer's page causes.
+#[must_use]
+pub fn request_id() -> Option<Uuid> {
+    REQUEST_ID.try_with(|id| *id).ok()
+}
+
+/// Runs `request` so that the calls in it have this [`request_id`].
+pub(crate) async fn with_request_id<F: Future>(id: Uuid, request: F) -> F::Output {
+    REQUEST_ID.scope(id, request).await
 }
 
 /// Result of a call of the core banking system.
@@ -219,11 +248,7 @@ pub trait CoreBanking: Send + Sync + 'static {
         query: &TransactionQuery,
         text: &str,
     ) -> Result<Page<Transaction>> {
-        let mut search = Search::new(query, text);
-        while let Some(query) = search.next() {
-            search.take(self.transactions(account, &query).await?);
-        }
-        Ok(search.found())
+        search::transactions(self, account, query, text).await
     }
 
     /// The same for a card account.
@@ -233,10 +258,6 @@ pub trait CoreBanking: Send + Sync + 'static {
         query: &TransactionQuery,
         text: &str,
     ) -> Result<Page<CardTransaction>> {
-        let mut search = Search::new(query, text);
-        while let Some(query) = search.next() {
-            search.take(self.card_transactions(account, &query).await?);
-        }
-        Ok(search.found())
+        search::card_transactions(self, account, query, text).await
     }
 }

@@ -6,7 +6,8 @@ use shared_types::xs2a::card_account::CardTransaction;
 use shared_types::xs2a::text::Text;
 use shared_types::xs2a::transaction::Transaction;
 
-use super::{Page, PageKey, TransactionQuery};
+use super::{CoreBanking, Page, PageKey, Result, TransactionQuery};
+use crate::domain::AccountId;
 
 /// Pages that one search reads. The next page of results continues after them.
 const LOOKS: usize = 20;
@@ -16,7 +17,7 @@ const LOOKS: usize = 20;
 ///
 /// The size of each page that is read is the number of results that are still missing, so that no
 /// more than the requested number are found. The search stops once half of them are.
-pub(super) struct Search<T> {
+struct Search<T> {
     text: String,
     query: TransactionQuery,
     looks: usize,
@@ -25,7 +26,7 @@ pub(super) struct Search<T> {
 }
 
 impl<T: Searchable> Search<T> {
-    pub(super) fn new(query: &TransactionQuery, text: &str) -> Self {
+    fn new(query: &TransactionQuery, text: &str) -> Self {
         Self {
             text: text.trim().to_lowercase(),
             query: query.clone(),
@@ -41,7 +42,7 @@ impl<T: Searchable> Search<T> {
     }
 
     /// The next query, or `None` if the search is finished.
-    pub(super) fn next(&mut self) -> Option<TransactionQuery> {
+    fn next(&mut self) -> Option<TransactionQuery> {
         let found = self.found.pending.len() + self.found.booked.len();
         if self.over
             || self.looks >= LOOKS
@@ -57,7 +58,7 @@ impl<T: Searchable> Search<T> {
     }
 
     /// Filters a page that was read.
-    pub(super) fn take(&mut self, page: Page<T>) {
+    fn take(&mut self, page: Page<T>) {
         let holds = |entry: &T| {
             entry
                 .texts()
@@ -74,14 +75,42 @@ impl<T: Searchable> Search<T> {
     }
 
     /// The results, and where the next page starts.
-    pub(super) fn found(self) -> Page<T> {
+    fn found(self) -> Page<T> {
         let next: Option<PageKey> = self.query.after.filter(|_| !self.over);
         Page { next, ..self.found }
     }
 }
 
+/// Reads pages of a payment account and searches them.
+pub(super) async fn transactions<C: CoreBanking + ?Sized>(
+    core: &C,
+    account: &AccountId,
+    query: &TransactionQuery,
+    text: &str,
+) -> Result<Page<Transaction>> {
+    let mut search = Search::new(query, text);
+    while let Some(query) = search.next() {
+        search.take(core.transactions(account, &query).await?);
+    }
+    Ok(search.found())
+}
+
+/// Reads pages of a card account and searches them.
+pub(super) async fn card_transactions<C: CoreBanking + ?Sized>(
+    core: &C,
+    account: &AccountId,
+    query: &TransactionQuery,
+    text: &str,
+) -> Result<Page<CardTransaction>> {
+    let mut search = Search::new(query, text);
+    while let Some(query) = search.next() {
+        search.take(core.card_transactions(account, &query).await?);
+    }
+    Ok(search.found())
+}
+
 /// Entry with texts to search.
-pub(super) trait Searchable {
+trait Searchable {
     /// Names and purposes.
     fn texts(&self) -> impl Iterator<Item = Cow<'_, str>>;
 }

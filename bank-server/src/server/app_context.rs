@@ -11,6 +11,7 @@ use crate::calendar::Calendar;
 use crate::config::Config;
 use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
+use crate::core_banking::http::HttpCore;
 use crate::core_banking::ledger::{Ledger, read_along};
 use crate::identity::Licences;
 use crate::online_banking::{ENGLISH, OnlineBanking, OtherBanks, OtherBanksParts, Seal};
@@ -31,6 +32,8 @@ use crate::xs2a::{Approving, Xs2a};
 pub(super) struct AppContext {
     pub(super) database: Database,
     pub(super) core: Arc<dyn CoreBanking>,
+    /// The same, if it is one over HTTP by the configuration: its certificates are reloaded.
+    pub(super) http_core: Option<Arc<HttpCore>>,
     consents: Consents,
     pub(super) sca: Sca,
     pub(super) authorisations: Authorisations,
@@ -57,9 +60,15 @@ impl AppContext {
         )
         .await?;
         let consents = Consents::new(database.clone());
-        let (core, consents): (Arc<dyn CoreBanking>, _) = match core {
-            Some(core) => (core, consents),
-            None => (
+        let http_core = config.core_banking.as_ref();
+        let http_core = http_core
+            .map(|core| HttpCore::open(core, Arc::clone(&clock), Arc::clone(&randomness)))
+            .transpose()?
+            .map(Arc::new);
+        let (core, consents): (Arc<dyn CoreBanking>, _) = match (core, &http_core) {
+            (Some(core), _) => (core, consents),
+            (None, Some(core)) => (Arc::clone(core) as Arc<dyn CoreBanking>, consents),
+            (None, None) => (
                 Arc::new(Ledger::new(database.clone())),
                 consents.with_ledger(read_along),
             ),
@@ -95,6 +104,7 @@ impl AppContext {
         Ok(Self {
             database,
             core,
+            http_core,
             consents,
             sca,
             authorisations,

@@ -31,6 +31,7 @@ use self::transport_config::{connection_limits, licence_source, sources};
 use self::workers::{Sockets, TrustUpdates, run};
 use crate::config::{Config, ConfigError, Origin};
 use crate::core_banking::CoreBanking;
+use crate::core_banking::http::HttpCore;
 use crate::file_mode::is_open_to_others;
 use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::metrics::{Metrics, Parts};
@@ -144,7 +145,7 @@ impl BankServer {
         self
     }
 
-    /// Puts another core banking system behind it.
+    /// Puts another core banking system behind it, in place of the ledger and of `[core_banking]`.
     #[must_use]
     pub fn core_banking(mut self, core: Arc<dyn CoreBanking>) -> Self {
         self.core = Some(core);
@@ -280,6 +281,7 @@ impl BankServer {
             sockets,
             trust_updates,
             removal,
+            app_context.http_core,
             xs2a,
             health,
             self.span,
@@ -468,6 +470,10 @@ fn open(
 ) -> Result<TrustReloader<LicenceSource>, Vec<ConfigError>> {
     let mut faults = config.faults();
     faults.extend(database_fault(config));
+    if let Some(core) = &config.core_banking {
+        let opened = HttpCore::open(core, Arc::clone(clock), Arc::clone(randomness));
+        faults.extend(opened.err().into_iter().flatten());
+    }
     let opened = TrustReloader::open(
         sources(config),
         licence_source(config),

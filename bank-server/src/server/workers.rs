@@ -27,6 +27,7 @@ use tracing::Span;
 use super::StartError;
 use super::removal::{self, Removal};
 use crate::config::{Config, LimitsConfig};
+use crate::core_banking::http::HttpCore;
 use crate::identity::{LicenceSource, Licences};
 use crate::online_banking::listener::BrowserListener;
 use crate::online_banking::{self, OnlineBanking};
@@ -55,6 +56,9 @@ pub(super) struct TrustUpdates {
     /// Shared with other replicas, if there are any.
     pub(super) crl_cache: Option<Arc<dyn SharedCrlCache>>,
 }
+
+/// Interval at which the files of the core's certificates are looked at.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Interval of due work in online banking.
 const PERIOD: Duration = Duration::from_mins(10);
@@ -102,6 +106,7 @@ pub(super) async fn run(
     sockets: Sockets,
     trust_updates: TrustUpdates,
     removal: Removal,
+    http_core: Option<Arc<HttpCore>>,
     xs2a: web::Data<Xs2a>,
     health: web::Data<Health>,
     span: Span,
@@ -130,6 +135,14 @@ pub(super) async fn run(
                     removing,
                     app_runtime.clone(),
                 ));
+                if let Some(core) = http_core {
+                    let reloading = async move || core.reload();
+                    actix_rt::spawn(run_periodically(
+                        RELOAD_INTERVAL,
+                        reloading,
+                        app_runtime.clone(),
+                    ));
+                }
                 for (_, _, listener) in &sockets.listeners {
                     actix_rt::spawn(listener.clone().reevaluate_connections());
                 }

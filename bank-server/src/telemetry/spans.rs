@@ -1,8 +1,10 @@
 //! Span attributes beyond those of `tracing`: parent trace, and values that are known at the end.
 
+use http::HeaderMap;
 use opentelemetry::propagation::Extractor;
 use opentelemetry::trace::{Status, TraceContextExt as _};
 use opentelemetry::{Value, global};
+use opentelemetry_http::HeaderInjector;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -11,6 +13,14 @@ pub(crate) fn set_parent(span: &Span, headers: &dyn Extractor) {
     let context = global::get_text_map_propagator(|propagator| propagator.extract(headers));
     // Fails where traces are not collected.
     let _ = span.set_parent(context);
+}
+
+/// Names the current span in the header fields of a request (W3C Trace Context).
+pub(crate) fn inject(headers: &mut HeaderMap) {
+    let context = Span::current().context();
+    global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&context, &mut HeaderInjector(headers));
+    });
 }
 
 /// Sets an attribute for the trace collector alone. Recording it through `tracing` costs a tenth of

@@ -34,6 +34,7 @@ mod own_certificate;
 pub mod pem_files;
 pub mod policy;
 mod quota;
+pub(crate) mod service_tls;
 mod source_watcher;
 pub mod stream;
 pub mod trust;

@@ -22,6 +22,7 @@ use super::Xs2a;
 use super::authentication::{AuthenticatedTpp, Connection, OpenRequest, closing};
 use super::error::{ApiError, Result};
 use super::traced;
+use crate::core_banking::with_request_id;
 use crate::http::{has_zero_byte, named_host};
 use crate::identity::Tpp;
 use crate::telemetry::gauge_guard::GaugeGuard;
@@ -180,6 +181,7 @@ async fn pass(
         Err(closed) => (request.into_response(closed.respond()), Some(closed.error)),
         Ok((session, context)) => {
             let receiving = Rc::clone(&context.receiving);
+            let request_id = context.request_id;
             request.extensions_mut().insert(context);
             let given_up = |error| GivenUp {
                 error,
@@ -191,7 +193,7 @@ async fn pass(
                     let closed = session.check_trust().await.err();
                     Err(given_up(closed.map_or_else(ApiError::internal, |closed| closed.error)))
                 }
-                outcome = timeout(state.limits.request_timeout(), next.call(request)) => outcome.map_err(|_| {
+                outcome = timeout(state.limits.request_timeout(), with_request_id(request_id, next.call(request))) => outcome.map_err(|_| {
                     let error = if receiving.get() {
                         ApiError::slow_request()
                     } else {

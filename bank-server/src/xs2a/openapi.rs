@@ -4,7 +4,6 @@ use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
-use serde_json::Value;
 use shared_types::xs2a::message::TppMessages;
 use shared_types::xs2a::transaction::BookingStatus;
 use utoipa::openapi::path::{Operation, Parameter};
@@ -14,6 +13,7 @@ use utoipa::{Modify, OpenApi, ToSchema as _, openapi};
 
 use super::middleware::X_REQUEST_ID;
 use super::{accounts, authorisations, card_accounts, consents};
+use crate::openapi::to_text;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -127,37 +127,10 @@ fn parameters(operation: &mut Operation) -> impl Iterator<Item = &mut Parameter>
     })
 }
 
-/// Removes `null` from all schemas: absent fields are omitted, and never `null`. utoipa makes each
-/// `Option` nullable, in header fields too.
-fn without_null(value: &mut Value) {
-    if let Some(types) = value.get_mut("type")
-        && let Some(list) = types.as_array_mut()
-    {
-        list.retain(|one| one != "null");
-        if let [only] = &mut **list {
-            *types = only.take();
-        }
-    }
-    if let Some(choice) = value.get_mut("oneOf").and_then(Value::as_array_mut) {
-        choice.retain(|one| one.get("type").is_none_or(|only| only != "null"));
-        if let [only] = &mut **choice {
-            *value = only.take();
-        }
-    }
-    match value {
-        Value::Object(fields) => fields.values_mut().for_each(without_null),
-        Value::Array(values) => values.iter_mut().for_each(without_null),
-        _ => {}
-    }
-}
-
 /// The document as served at `/openapi.json`.
 #[must_use]
 pub fn document() -> String {
-    // A document of our own types can always be written as JSON.
-    let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
-    without_null(&mut document);
-    format!("{document:#}\n")
+    to_text(&Document::openapi())
 }
 
 /// Generated once: it costs as much as many other responses together.

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod core;
 mod filling;
 mod load;
 mod peers;
@@ -35,8 +36,9 @@ const IDLE: u32 = 10_000;
 const CONSENTS: u64 = 1000;
 
 /// All are measured and written down, or those that are named, and only printed.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "side-by-side",
+    "core",
     "idle",
     "transactions",
     "consents",
@@ -87,6 +89,19 @@ async fn main() {
     fs::write(path, format!("{before}{BEGIN}\n{report}{END}{after}")).unwrap();
 }
 
+/// The body of the bank's answer to a question.
+async fn answer(bank: &Peer, pki: &Pki, question: &Question) -> Vec<u8> {
+    let client = tests::http::Tpp::new(bank.address, pki.bank_a.qwac.clone());
+    let headers = question.headers.iter();
+    let mut headers: Vec<(&str, &str)> = headers
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    headers.push(("Consent-ID", filling::CONSENT));
+    let answer = client.get(&question.path, &headers).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body
+}
+
 struct Scene {
     folder: TempDir,
     pki: Pki,
@@ -133,22 +148,14 @@ impl Scene {
         let bank = scene.bank("bank").await;
         let files = scene.path("files");
         fs::create_dir(&files).unwrap();
-        let client = tests::http::Tpp::new(bank.address, scene.pki.bank_a.qwac.clone());
         for (name, question) in [
             ("accounts.json", &mut scene.accounts),
             ("accounts.json", &mut scene.counted),
             ("transactions.json", &mut scene.transactions),
         ] {
-            let mut headers: Vec<(&str, &str)> = question
-                .headers
-                .iter()
-                .map(|(name, value)| (*name, value.as_str()))
-                .collect();
-            headers.push(("Consent-ID", filling::CONSENT));
-            let answer = client.get(&question.path, &headers).await;
-            assert_eq!(answer.status, 200, "{answer:?}");
-            question.length = answer.body.len();
-            fs::write(files.join(name), &answer.body).unwrap();
+            let answer = answer(&bank, &scene.pki, question).await;
+            question.length = answer.len();
+            fs::write(files.join(name), &answer).unwrap();
         }
         scene
     }
@@ -156,6 +163,7 @@ impl Scene {
     async fn part(&self, name: &str) -> String {
         match name {
             "side-by-side" => self.side_by_side().await,
+            "core" => self.with_core().await,
             "idle" => self.idle().await,
             "transactions" => self.with_transactions().await,
             "consents" => self.with_consents().await,
@@ -296,6 +304,54 @@ impl Scene {
             bank / nginx
         )));
         text
+    }
+
+    /// The bank's cost of a read through a core over HTTP, beside the ledger's.
+    async fn with_core(&self) -> String {
+        let folder = self.folder.path();
+        let files = self.path("files");
+        core::write_answers(
+            &self.path("core-accounts"),
+            &self.path("core-transactions"),
+            filling::ACCOUNT,
+            &fs::read(files.join("accounts.json")).unwrap(),
+            &fs::read(files.join("transactions.json")).unwrap(),
+        );
+        let ledger = self.bank("ledger").await;
+        let mut text = String::from(
+            "### A core over HTTP\n\nThe bank's CPU, µs (requests a second), with the ledger and with a core at a server on \
+             Go's standard library, whose own CPU comes on top.\n\n\
+             | request | ledger | core | core / ledger |\n|---|---|---|---|\n",
+        );
+        for (name, files, question) in [
+            ("accounts with balances", "core-accounts", &self.accounts),
+            ("100 transactions", "core-transactions", &self.transactions),
+        ] {
+            let server = Peer::go_with(folder, files);
+            let section = format!(
+                "\n[core_banking]\nurl = \"https://{}\"\nanchors = [\"pki/ca1/root.pem\"]\n\
+                 certificate = \"pki/bank-a/qwac.pem\"\nprivate_key = \"pki/bank-a/qwac.key\"\n",
+                server.address
+            );
+            let name_of_bank = format!("with-{files}");
+            let configured = self.configure(&name_of_bank, |text| text + section.as_str());
+            let (file, _) = configured.await;
+            let bank = Peer::bank(&file, &self.pki).await;
+            // The link to the next page has another place, and so another length.
+            let through_core = Question {
+                length: answer(&bank, &self.pki, question).await.len(),
+                ..question.clone()
+            };
+            let peers = [(&ledger, question), (&bank, &through_core)];
+            let costs = self.measure(&peers, Http::One, Connections::Kept).await;
+            let ratio = costs[1].microseconds / costs[0].microseconds;
+            text.push_str(&format!(
+                "| {name} | {} | {} | {ratio:.2} |\n",
+                costs[0], costs[1]
+            ));
+        }
+        text.push('\n');
+        told(text)
     }
 
     async fn idle(&self) -> String {

@@ -75,10 +75,15 @@ impl Peer {
         Self { address, process }
     }
 
-    /// Go's `net/http` with its defaults: server.go.
+    /// Go's `net/http` with its defaults, and the files of the folder `files`: server.go.
     pub fn go(folder: &Path) -> Self {
+        Self::go_with(folder, "files")
+    }
+
+    /// The same, with the files of another folder.
+    pub fn go_with(folder: &Path, files: &str) -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/cost/server.go");
-        let server = folder.join("go-server");
+        let server = folder.join(format!("go-{files}"));
         let built = system_of("go", "golang-go")
             .args(["build", "-o"])
             .args([&server, &source])
@@ -88,12 +93,12 @@ impl Peer {
         let pki = folder.join("pki");
         let process = ChildProcess::spawn(
             Command::new(&server)
-                .arg(folder.join("files"))
+                .arg(folder.join(files))
                 .arg(pki.join("bank-b/qwac.pem"))
                 .arg(pki.join("bank-b/qwac.key"))
                 .arg(pki.join("ca1/root.pem"))
                 .stdout(Stdio::piped())
-                .stderr(fs::File::create(folder.join("go.log")).unwrap()),
+                .stderr(fs::File::create(folder.join(format!("go-{files}.log"))).unwrap()),
         );
         let address = process.line(|line| line.parse().ok());
         Self { address, process }

@@ -195,14 +195,7 @@ impl Help {
     }
 
     fn subcommands(&mut self, program: &str) -> BTreeSet<String> {
-        let help = self.of(program, &[]);
-        let (_, commands) = help.split_once("Commands:\n").unwrap_or_default();
-        let names = commands.lines().take_while(|line| line.starts_with("  "));
-        names
-            .filter(|line| !line.starts_with("   "))
-            .filter_map(|line| line.split_whitespace().next())
-            .map(str::to_owned)
-            .collect()
+        commands_of(self.of(program, &[]))
     }
 
     /// Reason for which the program refuses these arguments, if it does.
@@ -215,7 +208,12 @@ impl Help {
         }
         let mut help = self.of(program, &[]).to_owned();
         if let Some(subcommand) = subcommand {
-            help += self.of(program, &[subcommand.as_str()]);
+            let own = self.of(program, &[subcommand.as_str()]).to_owned();
+            let nested = commands_of(&own);
+            help += &own;
+            if let Some(nested) = words.iter().find(|word| nested.contains(*word)) {
+                help += self.of(program, &[subcommand.as_str(), nested.as_str()]);
+            }
         }
         let mut options = words
             .iter()
@@ -223,6 +221,17 @@ impl Help {
         let unknown = options.find(|option| !help.contains(option.as_str()))?;
         Some(format!("{program} has no option {unknown}"))
     }
+}
+
+/// The commands that a help text lists.
+fn commands_of(help: &str) -> BTreeSet<String> {
+    let (_, commands) = help.split_once("Commands:\n").unwrap_or_default();
+    let names = commands.lines().take_while(|line| line.starts_with("  "));
+    names
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn has_source(folder: &str, name: &str) -> bool {
@@ -303,17 +312,20 @@ fn every_command_exists_with_its_options() {
 }
 
 #[test]
-fn the_reference_of_the_configuration_is_what_the_program_prints() {
-    let printed = own("bank-server")
-        .args(["config", "--reference"])
-        .output()
-        .unwrap();
-    assert!(printed.status.success(), "{}", both(&printed));
-    let written = Document::read("docs/configuration.md").text;
-    assert!(
-        String::from_utf8_lossy(&printed.stdout) == written,
-        "run `bank-server config --reference > docs/configuration.md`, and look at what changed"
-    );
+fn documents_of_the_program_are_what_it_prints() {
+    for (command, file) in [
+        (["config", "--reference"], "docs/configuration.md"),
+        (["core", "api"], "docs/core-banking-api.json"),
+    ] {
+        let printed = own("bank-server").args(command).output().unwrap();
+        assert!(printed.status.success(), "{}", both(&printed));
+        let written = fs::read_to_string(Path::new(ROOT).join(file)).unwrap();
+        assert!(
+            String::from_utf8_lossy(&printed.stdout) == written,
+            "run `bank-server {} > {file}`, and look at what changed",
+            command.join(" ")
+        );
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod bank_server;
 mod commands;
 mod contract_properties;
+mod core_check;
 mod dependencies;
 mod document_references;
 mod documentation;

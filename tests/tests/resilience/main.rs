@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod clocks;
+mod core_banking;
 mod descriptors;
 mod disk_full;
 mod durability;

@@ -142,18 +142,6 @@ impl Ledger {
     }
 }
 
-impl TransactionQuery {
-    /// Whether `entry` comes after `before` in the requested order.
-    fn comes_after(&self, before: &PageKey, entry: &PageKey) -> bool {
-        let place = |key: &PageKey| {
-            let by_arrival = key.booked && self.since.is_some();
-            let day = (!by_arrival).then_some(key.date);
-            (!key.booked, day, key.sequence)
-        };
-        place(entry) < place(before)
-    }
-}
-
 /// Takes the next entry off the text. `None` if the text is not one of entries.
 fn next<'a>(rest: &mut &'a str, booked: bool) -> Option<Entry<'a>> {
     let mut head = [""; 4];

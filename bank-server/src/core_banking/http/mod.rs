@@ -1,0 +1,279 @@
+//! A core banking system over HTTP: the client side of `docs/core-banking-api.md`.
+
+mod check;
+mod client;
+mod openapi;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod wire;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use shared_types::environment::{Clock, Randomness};
+use shared_types::xs2a::account::Balance;
+use shared_types::xs2a::card_account::CardTransaction;
+use shared_types::xs2a::transaction::Transaction;
+
+pub use self::check::{CheckOutcome, check};
+use self::client::{CoreClient, CoreError, Setup};
+pub use self::openapi::core_banking_api;
+use self::validate::Breach;
+use self::wire::EntryDetails;
+use super::{Arrived, CoreBanking, Page, Result, TransactionQuery, search};
+use crate::config::CoreBankingConfig;
+use crate::config_error::ConfigError;
+use crate::domain::{Account, AccountId, Arrival, PsuId};
+use crate::transport::pem_files::Source;
+use crate::transport::service_tls::ServiceTls;
+
+/// Maximum number of ids in one query. More are split over several queries.
+const MAX_IDS: usize = 1000;
+
+/// Maximum `limit` of a query.
+const MAX_ENTRIES: usize = 1000;
+
+/// A core over HTTP.
+pub struct HttpCore {
+    client: CoreClient,
+    /// `None` over plain HTTP to a loopback address.
+    tls: Option<Mutex<ServiceTls>>,
+    deltas: bool,
+    text_search: bool,
+}
+
+impl HttpCore {
+    /// Reads certificate, key and anchors; no connection is opened. Returns all errors.
+    pub fn open(
+        config: &CoreBankingConfig,
+        clock: Arc<dyn Clock>,
+        randomness: Arc<dyn Randomness>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let own = config.certificate.as_ref().zip(config.private_key.as_ref());
+        let tls = own.map(|(certificate, private_key)| {
+            ServiceTls::open(
+                Source::new("core_banking.certificate", certificate),
+                Source::new("core_banking.private_key", private_key),
+                Source::each("core_banking.anchors", &config.anchors),
+                Arc::clone(&clock),
+            )
+        });
+        let tls = tls.transpose()?;
+        let setup = Setup {
+            url: config.url.clone(),
+            response_timeout: config.response_timeout(),
+            max_concurrent_requests: config.max_concurrent_requests,
+            clock,
+            randomness,
+        };
+        let client = CoreClient::new(setup, tls.as_ref())
+            .map_err(|problem| vec![ConfigError::new("core_banking.url", problem)])?;
+        Ok(Self {
+            client,
+            tls: tls.map(Mutex::new),
+            deltas: config.deltas,
+            text_search: config.text_search,
+        })
+    }
+
+    /// Reads certificate, key and anchors again if their files have changed. After an error, the
+    /// previous ones stay in use.
+    pub fn reload(&self) {
+        let Some(tls) = &self.tls else {
+            return;
+        };
+        // Nothing panics while the lock is held; if it did, the content would still be whole.
+        let mut tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = match tls.reload(false) {
+            None => return,
+            Some(Ok(())) => self.client.replace_tls(&tls),
+            Some(Err(faults)) => {
+                let faults = faults.iter().map(ToString::to_string);
+                Err(faults.collect::<Vec<_>>().join("; "))
+            }
+        };
+        match outcome {
+            Ok(()) => tracing::info!("certificates of the core banking system reloaded"),
+            Err(problem) => tracing::warn!(
+                %problem,
+                "certificates of the core banking system rejected, the previous ones stay in use"
+            ),
+        }
+    }
+
+    /// Whether a caller without a client certificate receives an answer; `None` over plain HTTP.
+    async fn accepts_strangers(&self) -> Option<bool> {
+        let tls = {
+            let tls = self.tls.as_ref()?.lock();
+            tls.unwrap_or_else(PoisonError::into_inner).anonymous()
+        };
+        Some(self.client.accepts(tls).await)
+    }
+
+    /// Breaches in the answer to a query with a property that this version does not have.
+    async fn unknown_properties(&self) -> Vec<String> {
+        let query = serde_json::json!({"accountIds": [], "of a later version": {"a": [1]}});
+        let answer: Result<wire::Accounts, _> = self.client.query("accounts", &query).await;
+        answer.err().iter().map(ToString::to_string).collect()
+    }
+
+    async fn page<D>(
+        &self,
+        operation: &'static str,
+        account: &AccountId,
+        query: &TransactionQuery,
+        text: Option<&str>,
+    ) -> Result<Page<D>>
+    where
+        D: EntryDetails + DeserializeOwned + Send + 'static,
+    {
+        let query = TransactionQuery {
+            limit: query.limit.min(MAX_ENTRIES),
+            ..query.clone()
+        };
+        let entries = wire::EntriesQuery {
+            account_id: account,
+            date_from: query.from,
+            date_to: query.to,
+            booking_status: query.status,
+            limit: query.limit,
+            after: query.after.map(Into::into),
+            arrived_after: query.since.map(|Arrival(place)| place),
+            text,
+        };
+        let answer = self.client.query(operation, &entries).await?;
+        let page = validate::page(answer, account, &query, text.is_some());
+        conform(operation, page)
+    }
+}
+
+fn conform<T>(operation: &'static str, validated: Result<T, Breach>) -> Result<T> {
+    validated.map_err(|breach| CoreError::Breach { operation, breach }.into())
+}
+
+#[async_trait]
+impl CoreBanking for HttpCore {
+    async fn ready(&self) -> Result<()> {
+        let answer = self.client.get("ready").await?;
+        conform("ready", validate::ready(&answer))
+    }
+
+    async fn accounts_of(&self, psu: &PsuId) -> Result<Vec<Account>> {
+        const OPERATION: &str = "customer-accounts";
+        let PsuId(customer_id) = psu;
+        let query = wire::CustomerAccountsQuery { customer_id };
+        let answer: wire::CustomerAccounts = self.client.query(OPERATION, &query).await?;
+        let subject = validate::subject("customerId", &answer.customer_id, customer_id);
+        conform(
+            OPERATION,
+            subject.and_then(|()| validate::accounts(answer.accounts)),
+        )
+    }
+
+    async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Account>> {
+        const OPERATION: &str = "accounts";
+        let mut accounts = Vec::with_capacity(ids.len());
+        for account_ids in ids.chunks(MAX_IDS) {
+            let query = wire::AccountsQuery { account_ids };
+            let answer: wire::Accounts = self.client.query(OPERATION, &query).await?;
+            let validated = validate::accounts_of_ids(answer.accounts, account_ids);
+            accounts.extend(conform(OPERATION, validated)?);
+        }
+        Ok(accounts)
+    }
+
+    async fn balances(&self, ids: &[AccountId]) -> Result<Vec<Vec<Balance>>> {
+        const OPERATION: &str = "balances";
+        let mut balances = Vec::with_capacity(ids.len());
+        for account_ids in ids.chunks(MAX_IDS) {
+            let query = wire::AccountsQuery { account_ids };
+            let answer: wire::Balances = self.client.query(OPERATION, &query).await?;
+            let validated = validate::balances(answer.balances, account_ids);
+            let validated = conform(OPERATION, validated)?.into_iter();
+            balances.extend(validated.map(|account| account.balances));
+        }
+        Ok(balances)
+    }
+
+    async fn transactions(
+        &self,
+        account: &AccountId,
+        query: &TransactionQuery,
+    ) -> Result<Page<Transaction>> {
+        self.page("transactions", account, query, None).await
+    }
+
+    async fn transaction(
+        &self,
+        account: &AccountId,
+        transaction_id: &str,
+    ) -> Result<Option<Transaction>> {
+        const OPERATION: &str = "transaction";
+        let query = wire::TransactionQuery {
+            account_id: account,
+            transaction_id,
+        };
+        let answer: wire::OneTransaction = self.client.query(OPERATION, &query).await?;
+        let id = answer.details.as_ref().map(|details| details.id());
+        let validated = validate::subject("accountId", &answer.account_id, account).and(match id {
+            Some(id) => validate::subject("transactionId", &id, &Some(transaction_id)),
+            None => Ok(()),
+        });
+        conform(OPERATION, validated)?;
+        Ok(answer.details)
+    }
+
+    async fn card_transactions(
+        &self,
+        account: &AccountId,
+        query: &TransactionQuery,
+    ) -> Result<Page<CardTransaction>> {
+        self.page("card-transactions", account, query, None).await
+    }
+
+    fn has_deltas(&self) -> bool {
+        self.deltas
+    }
+
+    async fn arrival_of(&self, account: &AccountId, reference: &str) -> Result<Option<Arrived>> {
+        const OPERATION: &str = "arrival";
+        let query = wire::ArrivalQuery {
+            account_id: account,
+            reference,
+        };
+        let answer: wire::Arrival = self.client.query(OPERATION, &query).await?;
+        let subject = validate::subject("accountId", &answer.account_id, account);
+        conform(OPERATION, subject)?;
+        Ok(answer.arrival.map(|arrival| Arrived {
+            place: Arrival(arrival.sequence),
+            date: arrival.date,
+        }))
+    }
+
+    async fn find_transactions(
+        &self,
+        account: &AccountId,
+        query: &TransactionQuery,
+        text: &str,
+    ) -> Result<Page<Transaction>> {
+        if self.text_search {
+            return self.page("transactions", account, query, Some(text)).await;
+        }
+        search::transactions(self, account, query, text).await
+    }
+
+    async fn find_card_transactions(
+        &self,
+        account: &AccountId,
+        query: &TransactionQuery,
+        text: &str,
+    ) -> Result<Page<CardTransaction>> {
+        if self.text_search {
+            let operation = "card-transactions";
+            return self.page(operation, account, query, Some(text)).await;
+        }
+        search::card_transactions(self, account, query, text).await
+    }
+}

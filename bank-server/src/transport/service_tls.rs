@@ -1,0 +1,147 @@
+//! TLS client configuration for a service of the bank itself: own certificate, own anchors.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WantsClientCert};
+use rustls::sign::SingleCertAndKey;
+use rustls::{CertificateError, ClientConfig, ConfigBuilder};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use shared_types::environment::Clock;
+use shared_types::pki::credentials::{Credentials, provider};
+use shared_types::pki::trust::{Anchors, Usage, is_for_host, judge};
+use shared_types::verify_handshake_signatures;
+
+use super::pem_files::{self, Source};
+use super::source_watcher::SourceWatcher;
+use crate::config_error::ConfigError;
+
+/// Certificate and key with which the bank server is a client of such a service, and the anchors of
+/// the service's certificate. The files are read again when they change.
+pub(crate) struct ServiceTls {
+    own: SourceWatcher,
+    trusted: SourceWatcher,
+    credentials: Credentials,
+    anchors: Anchors,
+    clock: Arc<dyn Clock>,
+}
+
+impl ServiceTls {
+    /// Reads the files; returns all errors, not only the first.
+    pub(crate) fn open(
+        certificate: Source,
+        private_key: Source,
+        anchors: Vec<Source>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let mut own = SourceWatcher::new(vec![certificate, private_key]);
+        let mut trusted = SourceWatcher::new(anchors);
+        let credentials = own.read(pem_files::credentials);
+        let anchors = trusted.read(pem_files::anchors);
+        match (credentials, anchors) {
+            (Ok(credentials), Ok(anchors)) => Ok(Self {
+                own,
+                trusted,
+                credentials,
+                anchors,
+                clock,
+            }),
+            (credentials, anchors) => {
+                let faults = credentials.err().into_iter().chain(anchors.err());
+                Err(faults.flatten().collect())
+            }
+        }
+    }
+
+    /// Reads the files that have changed, or all of them; `None` if none has. After an error the
+    /// previous certificates stay.
+    pub(crate) fn reload(&mut self, force: bool) -> Option<Result<(), Vec<ConfigError>>> {
+        let own = self.own.read_changed(force, pem_files::credentials);
+        let trusted = self.trusted.read_changed(force, pem_files::anchors);
+        if own.is_none() && trusted.is_none() {
+            return None;
+        }
+        let mut faults = Vec::new();
+        match own {
+            Some(Ok(credentials)) => self.credentials = credentials,
+            Some(Err(more)) => faults.extend(more),
+            None => {}
+        }
+        match trusted {
+            Some(Ok(anchors)) => self.anchors = anchors,
+            Some(Err(more)) => faults.extend(more),
+            None => {}
+        }
+        Some(if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults)
+        })
+    }
+
+    /// The configuration with the present certificates.
+    pub(crate) fn config(&self) -> Result<ClientConfig, rustls::Error> {
+        let own = SingleCertAndKey::from(self.credentials.certified_key());
+        let builder = self.builder()?;
+        Ok(finish(builder.with_client_cert_resolver(Arc::new(own))))
+    }
+
+    /// The configuration of a caller without a certificate of its own.
+    pub(crate) fn anonymous(&self) -> Result<ClientConfig, rustls::Error> {
+        Ok(finish(self.builder()?.with_no_client_auth()))
+    }
+
+    fn builder(&self) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
+        let verifier = ServiceVerifier {
+            anchors: self.anchors.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        Ok(ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier)))
+    }
+}
+
+fn finish(mut config: ClientConfig) -> ClientConfig {
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // A resumed session brings no certificate to verify.
+    config.resumption = Resumption::disabled();
+    config
+}
+
+/// Verifies the certificate of the service: chain to the anchors, validity, host name.
+struct ServiceVerifier {
+    anchors: Anchors,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for ServiceVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceVerifier").finish_non_exhaustive()
+    }
+}
+
+impl ServerCertVerifier for ServiceVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _stapled: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let now = self.clock.unix();
+        judge(&self.anchors, leaf, intermediates, Usage::Server, now)
+            .map_err(|refusal| refusal.to_tls())?;
+        if is_for_host(leaf, name) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            let error = CertificateError::NotValidForName;
+            Err(rustls::Error::InvalidCertificate(error))
+        }
+    }
+
+    verify_handshake_signatures!();
+}
