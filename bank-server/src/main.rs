@@ -92,7 +92,7 @@ enum CoreCommand {
     /// Calls every operation of the core, and reports each answer that breaks the contract
     /// (docs/core-banking-api.md). It only reads.
     Check {
-        /// The configuration file, with a section [core_banking].
+        /// The configuration file, with a section `[core_banking]`.
         #[arg(long)]
         config: PathBuf,
         /// A customer of the core, whose accounts are read; may be given several times.
@@ -296,16 +296,16 @@ async fn check_core(path: &Path, customers: Vec<String>) -> Result<(), Failure> 
             "add it, with the url of the core: docs/core-banking-api.md",
         ));
     };
-    let faulty = |faults: Vec<ConfigError>| {
+    let wrong = |faults: Vec<ConfigError>| {
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Failure(faults.join("\n"), FIX_CONFIGURATION)
     };
     let faults = config.faults();
     if !faults.is_empty() {
-        return Err(faulty(faults));
+        return Err(wrong(faults));
     }
     let clock = Arc::new(SystemClock);
-    let core = HttpCore::open(core, clock.clone(), Arc::new(SystemRandomness)).map_err(faulty)?;
+    let core = HttpCore::open(core, clock.clone(), Arc::new(SystemRandomness)).map_err(wrong)?;
     let customers: Vec<PsuId> = customers.into_iter().map(PsuId).collect();
     let today = Calendar::new(clock, config.bank.time_zone).today();
     let outcomes = core_banking::http::check(&core, &customers, today).await;

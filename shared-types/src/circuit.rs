@@ -230,25 +230,19 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
     }
 
-    fn reset_after(seconds: u64) -> Option<Outage<&'static str>> {
-        Some(Outage {
-            cause: "reset",
-            retry_after: Duration::from_secs(seconds),
-        })
-    }
-
-    fn reset() -> Option<Outage<&'static str>> {
-        reset_after(0)
-    }
+    const RESET: Option<Outage<&str>> = Some(Outage {
+        cause: "reset",
+        retry_after: Duration::ZERO,
+    });
 
     /// A circuit that has just opened, at second 0.
     fn open() -> Circuit<&'static str> {
         let circuit = Circuit::new(RULES);
         for _ in 0..2 {
-            assert_eq!(circuit.admit(at(0)).unwrap().record(reset(), at(0)), None);
+            assert_eq!(circuit.admit(at(0)).unwrap().record(RESET, at(0)), None);
         }
         assert_eq!(
-            circuit.admit(at(0)).unwrap().record(reset(), at(0)),
+            circuit.admit(at(0)).unwrap().record(RESET, at(0)),
             Some(Change::Opened { until: at(10) })
         );
         circuit
@@ -269,7 +263,7 @@ mod tests {
     #[test]
     fn it_opens_after_failures_in_a_row_and_only_then() {
         let circuit = Circuit::new(RULES);
-        for outage in [reset(), reset(), None, reset()] {
+        for outage in [RESET, RESET, None, RESET] {
             let permit = circuit.admit(at(0)).unwrap();
             assert!(!permit.is_probe());
             assert_eq!(permit.record(outage, at(0)), None);
@@ -292,15 +286,15 @@ mod tests {
     fn the_pause_grows_to_its_limit_and_starts_anew() {
         let circuit = open();
         for (now, until) in [(10, 30), (30, 65), (65, 100)] {
-            let change = probe(&circuit, now).record(reset(), at(now));
+            let change = probe(&circuit, now).record(RESET, at(now));
             assert_eq!(change, Some(Change::Opened { until: at(until) }), "{now}");
         }
         probe(&circuit, 100).record(None, at(100));
         for _ in 0..2 {
-            circuit.admit(at(100)).unwrap().record(reset(), at(100));
+            circuit.admit(at(100)).unwrap().record(RESET, at(100));
         }
         assert_eq!(
-            circuit.admit(at(100)).unwrap().record(reset(), at(100)),
+            circuit.admit(at(100)).unwrap().record(RESET, at(100)),
             Some(Change::Opened { until: at(110) })
         );
     }
@@ -313,7 +307,11 @@ mod tests {
                 ..RULES
             });
             let change = circuit.admit(at(0)).unwrap();
-            let change = change.record(reset_after(wait), at(0));
+            let outage = Outage {
+                cause: "busy",
+                retry_after: Duration::from_secs(wait),
+            };
+            let change = change.record(Some(outage), at(0));
             assert_eq!(change, Some(Change::Opened { until: at(pause) }));
         }
     }
@@ -323,9 +321,9 @@ mod tests {
         let circuit = Circuit::new(RULES);
         let [early, late] = [(); 2].map(|()| circuit.admit(at(0)).unwrap());
         for _ in 0..RULES.failures {
-            circuit.admit(at(0)).unwrap().record(reset(), at(0));
+            circuit.admit(at(0)).unwrap().record(RESET, at(0));
         }
-        assert_eq!(early.record(reset(), at(5)), None);
+        assert_eq!(early.record(RESET, at(5)), None);
         assert_eq!(refused(&circuit, 9), at(10));
         let _probe = probe(&circuit, 10);
         assert_eq!(late.record(None, at(11)), Some(Change::Closed));

@@ -1,12 +1,16 @@
 //! Core banking system over plain HTTP on loopback, with one account, which answers honestly until
 //! it is given a fault.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bank_server::config::CoreBankingConfig;
 use chrono::{Days, NaiveDate};
 use fixtures::sandbox::CUSTOMER;
 use serde_json::{Value, json};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
@@ -17,6 +21,10 @@ pub type Fault = Box<dyn Fn(&Request, &Value) -> Option<ResponseTemplate> + Send
 pub struct CoreDouble {
     server: MockServer,
     fault: Arc<Mutex<Option<Fault>>>,
+    /// Address at which the bank reaches it.
+    address: SocketAddr,
+    /// Whether connections close, as with a process that has ended.
+    dead: watch::Sender<bool>,
 }
 
 impl CoreDouble {
@@ -36,7 +44,26 @@ impl CoreDouble {
             .respond_with(respond)
             .mount(&server)
             .await;
-        Self { server, fault }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (dead, state) = watch::channel(false);
+        tokio::spawn(relay(listener, *server.address(), state));
+        Self {
+            server,
+            fault,
+            address,
+            dead,
+        }
+    }
+
+    /// Closes all connections, and each new one at once.
+    pub fn die(&self) {
+        self.dead.send_replace(true);
+    }
+
+    /// Takes connections again.
+    pub fn revive(&self) {
+        self.dead.send_replace(false);
     }
 
     /// Gives it a fault.
@@ -55,8 +82,8 @@ impl CoreDouble {
     /// Text of section `[core_banking]` for it, with a timeout of one second.
     pub fn section_text(&self) -> String {
         format!(
-            "url = \"{}\"\nresponse_timeout_seconds = 1\ndeltas = true\ntext_search = true\n",
-            self.server.uri()
+            "url = \"http://{}\"\nresponse_timeout_seconds = 1\ndeltas = true\ntext_search = true\n",
+            self.address
         )
     }
 
@@ -68,6 +95,30 @@ impl CoreDouble {
     /// The requests so far.
     pub async fn requests(&self) -> Vec<Request> {
         self.server.received_requests().await.unwrap()
+    }
+}
+
+/// Relays connections to the server as long as it is not dead; ends with the double.
+async fn relay(listener: TcpListener, server: SocketAddr, mut dead: watch::Receiver<bool>) {
+    loop {
+        let mut inbound = tokio::select! {
+            accepted = listener.accept() => accepted.unwrap().0,
+            ended = dead.changed() => match ended {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        };
+        let mut dead = dead.clone();
+        if *dead.borrow_and_update() {
+            continue;
+        }
+        tokio::spawn(async move {
+            let mut outbound = TcpStream::connect(server).await.unwrap();
+            tokio::select! {
+                _ = copy_bidirectional(&mut inbound, &mut outbound) => {}
+                _ = dead.changed() => {}
+            }
+        });
     }
 }
 

@@ -28,7 +28,7 @@ use self::removal::Removal;
 pub use self::running::RunningBank;
 use self::sockets::{bind, listener, open_pages};
 use self::transport_config::{connection_limits, licence_source, sources};
-use self::workers::{Sockets, TrustUpdates, run};
+use self::workers::{PeriodicWork, Sockets, TrustUpdates, run};
 use crate::config::{Config, ConfigError, Origin};
 use crate::core_banking::CoreBanking;
 use crate::core_banking::http::HttpCore;
@@ -280,8 +280,10 @@ impl BankServer {
             &config,
             sockets,
             trust_updates,
-            removal,
-            app_context.http_core,
+            PeriodicWork {
+                removal,
+                http_core: app_context.http_core,
+            },
             xs2a,
             health,
             self.span,

@@ -60,6 +60,33 @@ pub(super) struct TrustUpdates {
 /// Interval at which the files of the core's certificates are looked at.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Work that the bank does from time to time.
+pub(super) struct PeriodicWork {
+    pub(super) removal: Removal,
+    /// A core whose certificates are read again when their files change.
+    pub(super) http_core: Option<Arc<HttpCore>>,
+}
+
+impl PeriodicWork {
+    fn spawn(self, app_runtime: &Handle) {
+        let Self { removal, http_core } = self;
+        let removing = async move || removal.run_if_due().await;
+        actix_rt::spawn(run_periodically(
+            removal::POLL_INTERVAL,
+            removing,
+            app_runtime.clone(),
+        ));
+        if let Some(core) = http_core {
+            let reloading = async move || core.reload();
+            actix_rt::spawn(run_periodically(
+                RELOAD_INTERVAL,
+                reloading,
+                app_runtime.clone(),
+            ));
+        }
+    }
+}
+
 /// Interval of due work in online banking.
 const PERIOD: Duration = Duration::from_mins(10);
 
@@ -105,8 +132,7 @@ pub(super) async fn run(
     config: &Config,
     sockets: Sockets,
     trust_updates: TrustUpdates,
-    removal: Removal,
-    http_core: Option<Arc<HttpCore>>,
+    periodic: PeriodicWork,
     xs2a: web::Data<Xs2a>,
     health: web::Data<Health>,
     span: Span,
@@ -129,20 +155,7 @@ pub(super) async fn run(
                     fetched,
                 );
                 actix_rt::spawn(updates);
-                let removing = async move || removal.run_if_due().await;
-                actix_rt::spawn(run_periodically(
-                    removal::POLL_INTERVAL,
-                    removing,
-                    app_runtime.clone(),
-                ));
-                if let Some(core) = http_core {
-                    let reloading = async move || core.reload();
-                    actix_rt::spawn(run_periodically(
-                        RELOAD_INTERVAL,
-                        reloading,
-                        app_runtime.clone(),
-                    ));
-                }
+                periodic.spawn(&app_runtime);
                 for (_, _, listener) in &sockets.listeners {
                     actix_rt::spawn(listener.clone().reevaluate_connections());
                 }

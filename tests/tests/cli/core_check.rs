@@ -163,10 +163,10 @@ async fn an_honest_core_passes_and_each_planted_fault_is_found() {
             },
         ),
     ];
-    for (faulty, found, fault) in faults {
-        let (faulty, fault) = (*faulty, *fault);
+    for (resource, found, fault) in faults {
+        let (resource, fault) = (*resource, *fault);
         core.fail(move |request, answer| {
-            if operation(request) != faulty {
+            if operation(request) != resource {
                 return None;
             }
             let mut answer = answer.clone();

@@ -1,6 +1,8 @@
 //! A core over HTTP that is down, slow or lying: its reads fail, each with the right status, and
 //! nothing else does.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bank_server::RunningBank;
@@ -71,10 +73,10 @@ impl Scene {
 }
 
 /// Response with an answer that was changed.
-fn changed(answer: &Value, change: impl FnOnce(&mut Value)) -> Option<ResponseTemplate> {
+fn changed(answer: &Value, change: impl FnOnce(&mut Value)) -> ResponseTemplate {
     let mut answer = answer.clone();
     change(&mut answer);
-    Some(ResponseTemplate::new(200).set_body_json(answer))
+    ResponseTemplate::new(200).set_body_json(answer)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,21 +191,21 @@ async fn an_answer_that_breaks_the_contract_is_a_fault_and_never_passed_on() {
             answer["accounts"][0]["kind"] = json!("loan");
         }),
     ];
-    let path = |faulty: &str| match faulty {
+    let path = |resource: &str| match resource {
         "transactions" => scene.list(),
         "transaction" => scene.path("transactions/7"),
         "balances" => scene.path("balances"),
         _ => "/v1/accounts".to_owned(),
     };
-    for (faulty, fault, change) in faults {
-        let path = path(faulty);
-        assert_eq!(scene.status(&path).await, 200, "{faulty}");
-        let (faulty, change) = (*faulty, *change);
+    for (resource, fault, change) in faults {
+        let path = path(resource);
+        assert_eq!(scene.status(&path).await, 200, "{resource}");
+        let (resource, change) = (*resource, *change);
         scene.core.fail(move |request, answer| {
-            (operation(request) == faulty).then(|| changed(answer, change))?
+            (operation(request) == resource).then(|| changed(answer, change))
         });
         let answer = scene.tpp.read(&path, &scene.consent).await;
-        assert_eq!(answer.status, 500, "{faulty}: {fault}: {answer:?}");
+        assert_eq!(answer.status, 500, "{resource}: {fault}: {answer:?}");
         scene.core.recover();
     }
 }
@@ -233,7 +235,7 @@ async fn each_way_to_fail_has_its_status() {
         (ResponseTemplate::new(503), 503),
         (ResponseTemplate::new(504), 503),
         (
-            ResponseTemplate::new(200).set_delay(Duration::from_secs(60)),
+            ResponseTemplate::new(200).set_delay(Duration::from_mins(1)),
             503,
         ),
     ] {
@@ -285,7 +287,7 @@ async fn a_core_that_is_down_is_left_alone_and_found_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_core_hangs_everything_else_works() {
     let scene = Scene::with(|section| section.max_concurrent_requests = 2).await;
-    let hung = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
+    let hung = ResponseTemplate::new(200).set_delay(Duration::from_mins(1));
     scene.core.fail(move |_, _| Some(hung.clone()));
     let reads = async {
         let started = Instant::now();
@@ -299,12 +301,12 @@ async fn while_the_core_hangs_everything_else_works() {
         assert_eq!(scene.status(&consent).await, 200);
         let created = scene.banks.consent(&scene.tpp).ask().await;
         assert_eq!(created.status, 201, "{created:?}");
-        let ready = operator::try_get(scene.bank.operator_address(), "/health/ready").await;
-        let ready = ready.unwrap();
-        assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+        let health = operator::try_get(scene.bank.operator_address(), "/health/ready").await;
+        let health = health.unwrap();
+        assert!(health.starts_with("HTTP/1.1 200"), "{health}");
         assert!(
-            ready.contains("core banking system does not answer"),
-            "{ready}"
+            health.contains("core banking system does not answer"),
+            "{health}"
         );
     };
     let (took, ()) = tokio::join!(reads, others);
@@ -325,5 +327,67 @@ async fn the_tpps_request_id_is_passed_on() {
         .filter(|request| operation(request) == "balances");
     for query in queries {
         assert_eq!(query.headers["x-request-id"], id);
+    }
+}
+
+/// A hundred reads a second while the core hangs, has died or answers garbage: each fails, none
+/// takes longer than its limit, consents are read all the time, and the core is found again. Three
+/// seconds for each fault, or as many as `CORE_FAULT_SECONDS` says.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_a_failing_core_fails_its_reads_alone() {
+    let seconds = std::env::var("CORE_FAULT_SECONDS").map_or(3, |text| text.parse().unwrap());
+    let scene = Arc::new(Scene::start().await);
+    for fault in ["hangs", "has died", "answers garbage"] {
+        assert_eq!(scene.transactions().await, 200, "{fault}");
+        let response = match fault {
+            "hangs" => ResponseTemplate::new(200).set_delay(Duration::from_mins(1)),
+            _ => ResponseTemplate::new(200).set_body_string("<html>"),
+        };
+        match fault {
+            "has died" => scene.core.die(),
+            _ => scene.core.fail(move |_, _| Some(response.clone())),
+        }
+        let mut pace = tokio::time::interval(Duration::from_millis(10));
+        let mut reads = tokio::task::JoinSet::new();
+        for number in 0..seconds * 100 {
+            pace.tick().await;
+            scene.banks.clock.advance(TimeDelta::milliseconds(10));
+            let scene = Arc::clone(&scene);
+            reads.spawn(async move {
+                let began = Instant::now();
+                let status = if number % 10 == 0 {
+                    let consent = format!("/v1/consents/{}/status", scene.consent);
+                    assert_eq!(scene.status(&consent).await, 200);
+                    None
+                } else {
+                    Some(scene.transactions().await)
+                };
+                (status, began.elapsed())
+            });
+        }
+        let (mut statuses, mut slowest) = (BTreeMap::new(), Duration::ZERO);
+        for (status, took) in reads.join_all().await {
+            if let Some(status) = status {
+                *statuses.entry(status).or_insert(0) += 1;
+                slowest = slowest.max(took);
+            }
+        }
+        println!("a core that {fault}: {statuses:?}, slowest {slowest:?}");
+        let expected = if fault == "answers garbage" { 500 } else { 503 };
+        assert!(statuses.keys().eq([&expected]), "{fault}: {statuses:?}");
+        // Its limits are one second for a permit and one for the answer; the rest is a busy machine.
+        assert!(slowest < Duration::from_secs(20), "{fault}: {slowest:?}");
+
+        scene.core.recover();
+        scene.core.revive();
+        let mut recovered = false;
+        for _ in 0..20 {
+            recovered = scene.transactions().await == 200;
+            if recovered {
+                break;
+            }
+            scene.banks.clock.advance(TimeDelta::seconds(1));
+        }
+        assert!(recovered, "found again within the longest pause: {fault}");
     }
 }

@@ -334,8 +334,9 @@ fn http_client(setup: &Setup, tls: ClientConfig) -> Result<Client, String> {
     let once = retry::for_host(host)
         .max_retries_per_request(1)
         .classify_fn(|attempt| match attempt.status() {
-            None => attempt.retryable(),
-            Some(StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE) => attempt.retryable(),
+            None | Some(StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE) => {
+                attempt.retryable()
+            }
             Some(_) => attempt.success(),
         });
     Client::builder()

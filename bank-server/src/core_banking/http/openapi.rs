@@ -104,7 +104,7 @@ fn balances() {}
     post,
     path = "/v1/transactions",
     request_body = wire::EntriesQuery<'_>,
-    responses((status = 200, description = "The answer", body = wire::Entries<Transaction>)),
+    responses((status = 200, description = "The answer", body = wire::EntryPage<Transaction>)),
 )]
 #[expect(dead_code, reason = "carries the description of the operation")]
 fn transactions() {}
@@ -114,7 +114,7 @@ fn transactions() {}
     post,
     path = "/v1/card-transactions",
     request_body = wire::EntriesQuery<'_>,
-    responses((status = 200, description = "The answer", body = wire::Entries<CardTransaction>)),
+    responses((status = 200, description = "The answer", body = wire::EntryPage<CardTransaction>)),
 )]
 #[expect(dead_code, reason = "carries the description of the operation")]
 fn card_transactions() {}

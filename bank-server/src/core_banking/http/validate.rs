@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use shared_types::decode::{Fault, Manner, Step, part};
 use shared_types::xs2a::account::AccountDetails;
 
-use super::wire::{AccountBalances, CoreAccount, Entries, Entry, EntryDetails, Kind, Ready};
+use super::wire::{AccountBalances, CoreAccount, Entry, EntryDetails, EntryPage, Kind, Ready};
 use crate::core_banking::{Page, PageKey, TransactionQuery};
 use crate::domain::{Account, AccountId, AccountKind, Arrival};
 
@@ -138,7 +138,7 @@ pub(super) fn balances(
 
 /// A page of entries. `is_search`: a page of a text search, which may have skipped entries.
 pub(super) fn page<D: EntryDetails>(
-    answered: Entries<D>,
+    answered: EntryPage<D>,
     account: &AccountId,
     query: &TransactionQuery,
     is_search: bool,
@@ -180,12 +180,11 @@ pub(super) fn page<D: EntryDetails>(
         newest,
     };
     for entry in answered.entries {
-        let list = if entry.booked {
-            &mut page.booked
+        if entry.booked {
+            page.booked.push(entry.details);
         } else {
-            &mut page.pending
-        };
-        list.push(entry.details);
+            page.pending.push(entry.details);
+        }
     }
     Ok(page)
 }
@@ -193,13 +192,13 @@ pub(super) fn page<D: EntryDetails>(
 /// The entry is one of the query.
 fn is_within<D: EntryDetails>(entry: &Entry<D>, query: &TransactionQuery) -> Result<(), Breach> {
     let breach = |breach: &str| Err(breach.to_owned());
-    let (wanted, list) = if entry.booked {
+    let (wanted, status) = if entry.booked {
         (query.status.wants_booked(), "booked")
     } else {
         (query.status.wants_pending(), "pending")
     };
     if !wanted {
-        return Err(format!(".booked: {list} entries were not asked for"));
+        return Err(format!(".booked: {status} entries were not asked for"));
     }
     match (query.since, entry.booked) {
         (Some(Arrival(since)), true) if entry.sequence <= since => {

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use shared_types::xs2a::account::{AccountDetails, Balance};
 use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::xs2a::text::Text;
 use shared_types::xs2a::transaction::{BookingStatus, Transaction};
 use utoipa::ToSchema;
 
@@ -152,7 +153,7 @@ pub(super) struct EntriesQuery<'a> {
 /// A page of an account's entries.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Entries<D> {
+pub(super) struct EntryPage<D> {
     /// The account of the query.
     #[schema(value_type = String)]
     pub(super) account_id: AccountId,
@@ -289,7 +290,7 @@ pub(super) trait EntryDetails {
 
 impl EntryDetails for Transaction {
     fn id(&self) -> Option<&str> {
-        self.transaction_id.as_ref().map(|id| id.as_str())
+        self.transaction_id.as_ref().map(Text::as_str)
     }
 
     fn booking_date(&self) -> Option<NaiveDate> {
@@ -299,7 +300,7 @@ impl EntryDetails for Transaction {
 
 impl EntryDetails for CardTransaction {
     fn id(&self) -> Option<&str> {
-        self.card_transaction_id.as_ref().map(|id| id.as_str())
+        self.card_transaction_id.as_ref().map(Text::as_str)
     }
 
     fn booking_date(&self) -> Option<NaiveDate> {
