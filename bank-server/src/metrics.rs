@@ -15,6 +15,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::core_banking::http::HttpCore;
 use crate::identity::Licences;
 use crate::sca::Sca;
 use crate::store::Database;
@@ -33,6 +34,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) request_metrics: &'a RequestMetrics,
     pub(crate) database: &'a Database,
     pub(crate) sca: &'a Sca,
+    pub(crate) http_core: Option<&'a HttpCore>,
 }
 
 /// All metrics of a bank.
@@ -47,6 +49,9 @@ impl Metrics {
         parts.request_metrics.register(&mut registry);
         parts.database.register(&mut registry);
         parts.sca.register(&mut registry);
+        if let Some(core) = parts.http_core {
+            core.register(&mut registry);
+        }
         Self(registry)
     }
 

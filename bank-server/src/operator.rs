@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::core_banking::CoreBanking;
+use crate::core_banking::http::HttpCore;
 use crate::http::resource;
 use crate::identity::Licences;
 use crate::metrics::{MEDIA_TYPE, Metrics};
@@ -19,6 +20,8 @@ use crate::transport::trust_reloader::TrustReport;
 pub(crate) struct Health {
     pub(crate) database: Database,
     pub(crate) core: Arc<dyn CoreBanking>,
+    /// The same, if it is one over HTTP: for problems of its certificates.
+    pub(crate) http_core: Option<Arc<HttpCore>>,
     pub(crate) trust: Arc<ArcSwap<TrustReport>>,
     pub(crate) metrics: Metrics,
     /// Each by the name of its listener.
@@ -70,7 +73,12 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
         Err(problem) => problem.clone(),
     };
     let trust = health.trust.load();
-    let problems: Vec<String> = trust.problems.iter().map(ToString::to_string).collect();
+    let of_core = health.http_core.as_ref().map(|core| core.problems());
+    let problems = trust
+        .problems
+        .iter()
+        .chain(of_core.iter().flat_map(|problems| &**problems));
+    let problems: Vec<String> = problems.map(ToString::to_string).collect();
     let closed = if trust.closed { "closed" } else { "ready" };
     let stopping = health
         .listeners

@@ -130,7 +130,7 @@ pub fn operation(request: &Request) -> &str {
 fn honest(request: &Request, account: &str, today: NaiveDate) -> Value {
     let query: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let details = json!({ "iban": "DE89370400440532013000", "currency": "EUR" });
-    let record = json!({ "accountId": account, "kind": "payment", "details": details });
+    let record = json!({ "accountId": account, "kind": "payment", "approvalsNeeded": 1, "details": details });
     let ids = query["accountIds"].as_array().cloned().unwrap_or_default();
     match operation(request) {
         "ready" => json!({ "version": "1.0" }),

@@ -39,11 +39,11 @@ pub struct CoreBankingConfig {
     /// searches them.
     #[serde(default)]
     pub text_search: bool,
-    /// Timeout for an answer of the core, with waiting for a free connection and the repetition.
+    /// Timeout for an answer of the core, with connection and repetition.
     #[serde(default = "response_timeout_seconds")]
     #[schema(minimum = 1, maximum = 300)]
     pub response_timeout_seconds: u64,
-    /// Maximum concurrent requests to the core. More wait, within the timeout.
+    /// Maximum concurrent queries. Each further one waits for at most `response_timeout_seconds`.
     #[serde(default = "max_concurrent_requests")]
     #[schema(minimum = 1, maximum = 10_000)]
     pub max_concurrent_requests: usize,
@@ -54,7 +54,7 @@ fn response_timeout_seconds() -> u64 {
 }
 
 fn max_concurrent_requests() -> usize {
-    64
+    128
 }
 
 impl CoreBankingConfig {
@@ -70,7 +70,7 @@ impl CoreBankingConfig {
     }
 
     /// Errors that can be found without opening anything.
-    pub(super) fn faults(&self) -> Vec<ConfigError> {
+    pub(crate) fn faults(&self) -> Vec<ConfigError> {
         let mut faults = Vec::new();
         let mut fault = |key: &str, problem: &str| {
             faults.push(ConfigError::new(format!("core_banking.{key}"), problem));
@@ -100,7 +100,14 @@ impl CoreBankingConfig {
                     fault("private_key", "is missing: it belongs to the certificate");
                 }
             }
-            "http" if is_loopback(&self.url) => {}
+            "http" if is_loopback(&self.url) => {
+                if self.certificate.is_some() || self.private_key.is_some() {
+                    fault(
+                        "certificate",
+                        "has no use over http: remove it, or use https",
+                    );
+                }
+            }
             _ => fault(
                 "url",
                 "must be an https address; http is for a core on this machine alone, such as \
@@ -132,6 +139,8 @@ mod tests {
         ] {
             assert_eq!(places(&good), Vec::<String>::new(), "{good}");
         }
+        let text = format!("url = \"http://127.0.0.1\"\n{TLS}");
+        assert_eq!(places(&text), ["core_banking.certificate"]);
         for url in [
             "http://core.internal",
             "http://127.0.0.1.example",

@@ -7,11 +7,12 @@
 use async_trait::async_trait;
 use bytestring::ByteString;
 use chrono::NaiveDate;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared_types::xs2a::account::Balance;
 use shared_types::xs2a::card_account::CardTransaction;
 use shared_types::xs2a::text::Text;
 use shared_types::xs2a::transaction::{BookingStatus, Transaction};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub mod http;
@@ -63,7 +64,7 @@ pub struct Arrived {
 
 /// A place in an account's list of transactions: pending ones first, then booked ones, each from
 /// the newest to the oldest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PageKey {
     /// Whether the place is among the booked ones.
     pub booked: bool,

@@ -60,8 +60,8 @@ impl AppContext {
         )
         .await?;
         let consents = Consents::new(database.clone());
-        let http_core = config.core_banking.as_ref();
-        let http_core = http_core
+        let section = config.core_banking.as_ref().filter(|_| core.is_none());
+        let http_core = section
             .map(|core| HttpCore::open(core, Arc::clone(&clock), Arc::clone(&randomness)))
             .transpose()?
             .map(Arc::new);

@@ -375,6 +375,7 @@ fn health(
     Health {
         database: app_context.database.clone(),
         core: Arc::clone(&app_context.core),
+        http_core: app_context.http_core.clone(),
         trust: Arc::clone(report),
         metrics: Metrics::of(Parts {
             trust: Arc::clone(report),
@@ -382,6 +383,7 @@ fn health(
             request_metrics,
             database: &app_context.database,
             sca: &app_context.sca,
+            http_core: app_context.http_core.as_deref(),
         }),
         listeners,
         probes: ReadinessProbes::default(),
@@ -414,6 +416,13 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<ConfigError> {
         Ok(trust_reloader) => trust_reloader.report().load().problems.clone(),
         Err(faults) => faults,
     };
+    if let Some(core) = &config.core_banking {
+        let opened = HttpCore::open(core, Arc::clone(&clock), Arc::clone(&randomness));
+        // Those of the section itself are known already.
+        let more = opened.err().into_iter().flatten();
+        let new: Vec<_> = more.filter(|fault| !faults.contains(fault)).collect();
+        faults.extend(new);
+    }
     let pages = config.online_banking.as_ref();
     faults.extend(
         pages.map_or_else(Vec::new, |pages| match listener(config, pages) {
@@ -472,10 +481,6 @@ fn open(
 ) -> Result<TrustReloader<LicenceSource>, Vec<ConfigError>> {
     let mut faults = config.faults();
     faults.extend(database_fault(config));
-    if let Some(core) = &config.core_banking {
-        let opened = HttpCore::open(core, Arc::clone(clock), Arc::clone(randomness));
-        faults.extend(opened.err().into_iter().flatten());
-    }
     let opened = TrustReloader::open(
         sources(config),
         licence_source(config),

@@ -77,7 +77,12 @@ impl PeriodicWork {
             app_runtime.clone(),
         ));
         if let Some(core) = http_core {
-            let reloading = async move || core.reload();
+            let reloading = async move || {
+                let core = Arc::clone(&core);
+                if let Err(error) = tokio::task::spawn_blocking(move || core.reload()).await {
+                    tracing::error!(%error, "reload of the core's certificates failed");
+                }
+            };
             actix_rt::spawn(run_periodically(
                 RELOAD_INTERVAL,
                 reloading,

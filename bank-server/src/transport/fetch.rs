@@ -208,7 +208,7 @@ pub(crate) fn no_tls() -> Result<rustls::ClientConfig, rustls::Error> {
 }
 
 /// The root cause of an error: reqwest's own text leaves it out.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

@@ -1,7 +1,7 @@
 //! TLS client configuration for a service of the bank itself: own certificate, own anchors.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WantsClientCert};
@@ -10,7 +10,7 @@ use rustls::{CertificateError, ClientConfig, ConfigBuilder};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use shared_types::environment::Clock;
 use shared_types::pki::credentials::{Credentials, provider};
-use shared_types::pki::trust::{Anchors, Usage, is_for_host, judge};
+use shared_types::pki::trust::{Anchors, Usage, Window, is_for_host, judge};
 use shared_types::verify_handshake_signatures;
 
 use super::pem_files::{self, Source};
@@ -24,6 +24,8 @@ pub(crate) struct ServiceTls {
     trusted: SourceWatcher,
     credentials: Credentials,
     anchors: Anchors,
+    /// Time in which all certificates of the service that were verified are valid.
+    verified: Arc<Mutex<Option<Window>>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -45,6 +47,7 @@ impl ServiceTls {
                 trusted,
                 credentials,
                 anchors,
+                verified: Arc::default(),
                 clock,
             }),
             (credentials, anchors) => {
@@ -54,30 +57,39 @@ impl ServiceTls {
         }
     }
 
-    /// Reads the files that have changed, or all of them; `None` if none has. After an error the
-    /// previous certificates stay.
-    pub(crate) fn reload(&mut self, force: bool) -> Option<Result<(), Vec<ConfigError>>> {
-        let own = self.own.read_changed(force, pem_files::credentials);
-        let trusted = self.trusted.read_changed(force, pem_files::anchors);
+    /// Reads the files that have changed; `None` if none has. After an error all previous
+    /// certificates stay, and the next call reads the files again.
+    pub(crate) fn reload(&mut self) -> Option<Result<(), Vec<ConfigError>>> {
+        let own = self.own.read_changed(false, pem_files::credentials);
+        let trusted = self.trusted.read_changed(false, pem_files::anchors);
         if own.is_none() && trusted.is_none() {
             return None;
         }
-        let mut faults = Vec::new();
-        match own {
-            Some(Ok(credentials)) => self.credentials = credentials,
-            Some(Err(more)) => faults.extend(more),
-            None => {}
+        match (own.transpose(), trusted.transpose()) {
+            (Ok(credentials), Ok(anchors)) => {
+                self.credentials = credentials.unwrap_or_else(|| self.credentials.clone());
+                self.anchors = anchors.unwrap_or_else(|| self.anchors.clone());
+                Some(Ok(()))
+            }
+            (credentials, anchors) => {
+                self.own.forget();
+                self.trusted.forget();
+                let faults = credentials.err().into_iter().chain(anchors.err());
+                Some(Err(faults.flatten().collect()))
+            }
         }
-        match trusted {
-            Some(Ok(anchors)) => self.anchors = anchors,
-            Some(Err(more)) => faults.extend(more),
-            None => {}
+    }
+
+    /// Whether the certificates of the service that were verified so far are still valid. If not,
+    /// this forgets them, and their connections must be closed.
+    pub(crate) fn still_stands(&self) -> bool {
+        let mut verified = lock(&self.verified);
+        let now = self.clock.unix();
+        let stands = verified.is_none_or(|window| window.contains(now));
+        if !stands {
+            *verified = None;
         }
-        Some(if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(faults)
-        })
+        stands
     }
 
     /// The configuration with the present certificates.
@@ -95,6 +107,7 @@ impl ServiceTls {
     fn builder(&self) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
         let verifier = ServiceVerifier {
             anchors: self.anchors.clone(),
+            verified: Arc::clone(&self.verified),
             clock: Arc::clone(&self.clock),
         };
         Ok(ClientConfig::builder_with_provider(provider())
@@ -111,9 +124,15 @@ fn finish(mut config: ClientConfig) -> ClientConfig {
     config
 }
 
+/// Nothing panics while the lock is held; if it did, the content would still be whole.
+fn lock(verified: &Mutex<Option<Window>>) -> MutexGuard<'_, Option<Window>> {
+    verified.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Verifies the certificate of the service: chain to the anchors, validity, host name.
 struct ServiceVerifier {
     anchors: Anchors,
+    verified: Arc<Mutex<Option<Window>>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -133,14 +152,16 @@ impl ServerCertVerifier for ServiceVerifier {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let now = self.clock.unix();
-        judge(&self.anchors, leaf, intermediates, Usage::Server, now)
+        let path = judge(&self.anchors, leaf, intermediates, Usage::Server, now)
             .map_err(|refusal| refusal.to_tls())?;
-        if is_for_host(leaf, name) {
-            Ok(ServerCertVerified::assertion())
-        } else {
+        if !is_for_host(leaf, name) {
             let error = CertificateError::NotValidForName;
-            Err(rustls::Error::InvalidCertificate(error))
+            return Err(rustls::Error::InvalidCertificate(error));
         }
+        let mut verified = lock(&self.verified);
+        let window = verified.map_or(path.window, |known| known.intersection(path.window));
+        *verified = Some(window);
+        Ok(ServerCertVerified::assertion())
     }
 
     verify_handshake_signatures!();

@@ -16,7 +16,7 @@ pub fn write_answers(all: &Path, one: &Path, account: &str, accounts: &[u8], tra
         let balances = details.remove("balances").unwrap_or_default();
         details.remove("_links");
         (
-            json!({ "accountId": id, "kind": "payment", "details": details }),
+            json!({ "accountId": id, "kind": "payment", "approvalsNeeded": 1, "details": details }),
             json!({ "accountId": id, "balances": balances }),
         )
     };

@@ -56,8 +56,7 @@ async fn an_honest_core_passes_and_each_planted_fault_is_found() {
             "customer-accounts: the answer is not empty",
             |_, answer| {
                 let details = json!({ "iban": "DE89370400440532013000", "currency": "EUR" });
-                answer["accounts"] =
-                    json!([{ "accountId": "a-1", "kind": "payment", "details": details }]);
+                answer["accounts"] = json!([{ "accountId": "a-1", "kind": "payment", "approvalsNeeded": 1, "details": details }]);
             },
         ),
         (

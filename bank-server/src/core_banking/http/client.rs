@@ -5,26 +5,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Request, Response, StatusCode, Url, redirect, retry};
 use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use shared_types::circuit::{Breaker, Change, Circuit, Outage};
-use shared_types::decode::{Malformed, decode};
+use shared_types::circuit::{Breaker, Change, Circuit, CircuitPermit, Outage};
+use shared_types::decode::{Malformed, Shape};
 use shared_types::environment::{Clock, Randomness};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use tracing::{Instrument as _, info_span};
+use uuid::Uuid;
 
 use super::validate::Breach;
 use crate::core_banking::{CoreBankingError, request_id};
 use crate::telemetry::spans::inject;
-use crate::transport::fetch::no_tls;
+use crate::transport::fetch::{no_tls, root_cause};
 use crate::transport::service_tls::ServiceTls;
 
-/// Maximum size of an answer.
-const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// Maximum size of an answer with many accounts or entries.
+pub(super) const MANY: usize = 32 * 1024 * 1024;
+
+/// Maximum size of an answer with one.
+pub(super) const ONE: usize = 1024 * 1024;
+
+/// Elements of all lists in an answer together: a thousand entries with several hundred each.
+const MAX_ELEMENTS: usize = 500_000;
 
 /// Size from which an answer is decoded on a thread of its own, so that no other request waits.
 const LARGE_ANSWER_BYTES: usize = 256 * 1024;
@@ -72,8 +82,13 @@ pub(super) enum CoreError {
         status: u16,
         retry_after: Duration,
     },
-    #[error("{operation}: the answer has more than {} MiB", MAX_ANSWER_BYTES / (1024 * 1024))]
-    TooLarge { operation: &'static str },
+    #[error("{operation}: the answer has more than {} MiB", .max_bytes / (1024 * 1024))]
+    TooLarge {
+        operation: &'static str,
+        max_bytes: usize,
+    },
+    #[error("{operation}: the lists of the answer have more than {MAX_ELEMENTS} elements")]
+    TooMany { operation: &'static str },
     #[error("{operation}: the answer is malformed {malformed}")]
     Malformed {
         operation: &'static str,
@@ -83,6 +98,11 @@ pub(super) enum CoreError {
     Breach {
         operation: &'static str,
         breach: Breach,
+    },
+    #[error("{operation}: {cause}")]
+    Internal {
+        operation: &'static str,
+        cause: String,
     },
 }
 
@@ -95,7 +115,26 @@ impl CoreError {
             | Self::CircuitOpen { .. }
             | Self::Connection { .. } => true,
             Self::Status { status, .. } => matches!(status, 429 | 502..=504),
-            Self::TooLarge { .. } | Self::Malformed { .. } | Self::Breach { .. } => false,
+            Self::TooLarge { .. }
+            | Self::TooMany { .. }
+            | Self::Malformed { .. }
+            | Self::Breach { .. }
+            | Self::Internal { .. } => false,
+        }
+    }
+
+    /// Name in metrics.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Timeout { .. } => "timeout",
+            Self::Busy { .. } => "busy",
+            Self::CircuitOpen { .. } => "circuit open",
+            Self::Connection { .. } => "connection",
+            Self::Status { .. } => "status",
+            Self::TooLarge { .. } | Self::TooMany { .. } => "too large",
+            Self::Malformed { .. } => "malformed",
+            Self::Breach { .. } => "breach",
+            Self::Internal { .. } => "internal",
         }
     }
 
@@ -141,8 +180,23 @@ pub(super) struct CoreClient {
     setup: Setup,
     /// Replaced as a whole when certificates change.
     http: ArcSwap<Client>,
-    permits: Semaphore,
+    slots: Arc<Semaphore>,
     circuit: Circuit<String>,
+    queries: Family<[(&'static str, &'static str); 2], Counter>,
+}
+
+/// A query, and the maximum size of its answer in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Operation {
+    pub(super) name: &'static str,
+    pub(super) max_bytes: usize,
+}
+
+struct Call {
+    operation: &'static str,
+    method: Method,
+    body: Vec<u8>,
+    max_bytes: usize,
 }
 
 impl CoreClient {
@@ -151,10 +205,11 @@ impl CoreClient {
         let tls = tls.map_or_else(no_tls, ServiceTls::config);
         let http = http_client(&setup, tls.map_err(|error| error.to_string())?)?;
         Ok(Self {
-            permits: Semaphore::new(setup.max_concurrent_requests),
+            slots: Arc::new(Semaphore::new(setup.max_concurrent_requests)),
             setup,
             http: ArcSwap::from_pointee(http),
             circuit: Circuit::new(BREAKER),
+            queries: Family::default(),
         })
     }
 
@@ -168,26 +223,39 @@ impl CoreClient {
 
     /// Sends a query, and returns its decoded answer.
     ///
-    /// Cost: one round trip on an open connection. The time limit covers everything: the wait for a
-    /// permit, the connection, the repetition, the answer's last byte.
+    /// Cost: one round trip on an open connection. The time limit counts twice: for the wait until
+    /// one of the concurrent queries has ended, and for connection, repetition and answer.
     pub(super) async fn query<A: DeserializeOwned + Send + 'static>(
-        &self,
-        operation: &'static str,
+        self: &Arc<Self>,
+        operation: Operation,
         query: &(impl Serialize + Sync),
     ) -> Result<A, CoreError> {
-        let body = serde_json::to_vec(query).map_err(|error| CoreError::Connection {
-            operation,
+        let Operation { name, max_bytes } = operation;
+        let body = serde_json::to_vec(query).map_err(|error| CoreError::Internal {
+            operation: name,
             cause: error.to_string(),
         })?;
-        self.send(operation, Method::POST, body).await
+        let call = Call {
+            operation: name,
+            method: Method::POST,
+            body,
+            max_bytes,
+        };
+        self.send(call).await
     }
 
     /// Reads a resource without parameters.
     pub(super) async fn get<A: DeserializeOwned + Send + 'static>(
-        &self,
+        self: &Arc<Self>,
         operation: &'static str,
     ) -> Result<A, CoreError> {
-        self.send(operation, Method::GET, Vec::new()).await
+        let call = Call {
+            operation,
+            method: Method::GET,
+            body: Vec::new(),
+            max_bytes: ONE,
+        };
+        self.send(call).await
     }
 
     /// Whether the core answers a caller with that TLS configuration.
@@ -204,12 +272,34 @@ impl CoreClient {
         answered.ok().flatten().unwrap_or_default()
     }
 
+    /// Counts a query whose answer breaks the contract.
+    pub(super) fn count_breach(&self, operation: &'static str) {
+        self.count(operation, "breach");
+    }
+
+    fn count(&self, operation: &'static str, outcome: &'static str) {
+        let labels = [("operation", operation), ("outcome", outcome)];
+        self.queries.get_or_create(&labels).inc();
+    }
+
+    /// Registers the number of queries.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "core_banking_queries",
+            "Queries to the core banking system, by operation and outcome",
+            self.queries.clone(),
+        );
+    }
+
+    /// Sends a request when one of the permitted ones is free.
+    ///
+    /// From then on it goes on if its caller is cancelled: a peer that resets its requests can
+    /// neither exceed the number of concurrent queries nor hide an outage.
     async fn send<A: DeserializeOwned + Send + 'static>(
-        &self,
-        operation: &'static str,
-        method: Method,
-        body: Vec<u8>,
+        self: &Arc<Self>,
+        call: Call,
     ) -> Result<A, CoreError> {
+        let operation = call.operation;
         let id = request_id().unwrap_or_else(|| self.setup.randomness.uuid());
         let span = info_span!(
             "core banking",
@@ -217,42 +307,69 @@ impl CoreClient {
             operation,
             request_id = %id,
         );
-        async {
-            let limit = self.setup.response_timeout;
-            let deadline = Instant::now() + limit;
-            let Ok(Ok(_permit)) = timeout_at(deadline, self.permits.acquire()).await else {
-                let limit = self.setup.max_concurrent_requests;
-                return Err(CoreError::Busy { operation, limit });
-            };
-            let admitted = self.circuit.admit(self.setup.clock.now());
-            let permit = admitted.map_err(|open| CoreError::CircuitOpen {
-                operation,
-                until: open.until.format("%FT%TZ").to_string(),
-                cause: open.cause,
-            })?;
-            let mut request = self.request(operation, method, body);
-            let headers = request.headers_mut();
-            if let Ok(id) = HeaderValue::try_from(id.to_string()) {
-                headers.insert("x-request-id", id);
-            }
-            inject(headers);
-            let exchanged = timeout_at(deadline, self.exchange(operation, request)).await;
-            let outcome = exchanged.unwrap_or(Err(CoreError::Timeout { operation, limit }));
-            let outage = outcome.as_ref().err().and_then(CoreError::outage);
-            match permit.record(outage, self.setup.clock.now()) {
-                Some(Change::Opened { until }) => {
-                    let until = until.format("%FT%TZ");
-                    tracing::warn!(%until, "circuit of the core banking system open");
-                }
-                Some(Change::Closed) => {
-                    tracing::info!("circuit of the core banking system closed");
-                }
-                None => {}
-            }
-            decode_answer(operation, outcome?).await
+        let slot = Arc::clone(&self.slots).acquire_owned();
+        let Ok(Ok(slot)) = timeout(self.setup.response_timeout, slot).await else {
+            self.count(operation, "busy");
+            let limit = self.setup.max_concurrent_requests;
+            return Err(CoreError::Busy { operation, limit });
+        };
+        let client = Arc::clone(self);
+        let exchange = async move {
+            let outcome = client.send_now(call, id).await;
+            let kind = outcome.as_ref().err().map_or("answered", CoreError::kind);
+            client.count(operation, kind);
+            drop(slot);
+            outcome
+        };
+        let ended = tokio::spawn(exchange.instrument(span)).await;
+        ended.unwrap_or_else(|error| {
+            let cause = error.to_string();
+            Err(CoreError::Internal { operation, cause })
+        })
+    }
+
+    async fn send_now<A: DeserializeOwned + Send + 'static>(
+        &self,
+        call: Call,
+        id: Uuid,
+    ) -> Result<A, CoreError> {
+        let operation = call.operation;
+        let limit = self.setup.response_timeout;
+        // Readiness is asked for while the circuit is open, and says nothing of the queries.
+        let permit = match call.method {
+            Method::GET => None,
+            _ => Some(self.admit(operation)?),
+        };
+        let max_bytes = call.max_bytes;
+        let mut request = self.request(operation, call.method, call.body);
+        let headers = request.headers_mut();
+        if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+            headers.insert("x-request-id", id);
         }
-        .instrument(span)
-        .await
+        inject(headers);
+        let exchanged = timeout(limit, self.exchange(operation, request, max_bytes)).await;
+        let outcome = exchanged.unwrap_or(Err(CoreError::Timeout { operation, limit }));
+        let outage = outcome.as_ref().err().and_then(CoreError::outage);
+        match permit.and_then(|permit| permit.record(outage, self.setup.clock.now())) {
+            Some(Change::Opened { until }) => {
+                let until = until.format("%FT%TZ");
+                tracing::warn!(%until, "circuit of the core banking system open");
+            }
+            Some(Change::Closed) => {
+                tracing::info!("circuit of the core banking system closed");
+            }
+            None => {}
+        }
+        decode_answer(operation, outcome?).await
+    }
+
+    fn admit(&self, operation: &'static str) -> Result<CircuitPermit<'_, String>, CoreError> {
+        let admitted = self.circuit.admit(self.setup.clock.now());
+        admitted.map_err(|open| CoreError::CircuitOpen {
+            operation,
+            until: open.until.format("%FT%TZ").to_string(),
+            cause: open.cause,
+        })
     }
 
     fn request(&self, operation: &'static str, method: Method, body: Vec<u8>) -> Request {
@@ -269,15 +386,16 @@ impl CoreClient {
         request
     }
 
-    /// The body of a 200.
+    /// The body of a 200, and its shape.
     async fn exchange(
         &self,
         operation: &'static str,
         request: Request,
-    ) -> Result<Vec<u8>, CoreError> {
+        max_bytes: usize,
+    ) -> Result<(Vec<u8>, Shape), CoreError> {
         let failed = |error: reqwest::Error| CoreError::Connection {
             operation,
-            cause: causes(&error),
+            cause: root_cause(&error),
         };
         let http = self.http.load_full();
         let mut response = http.execute(request).await.map_err(failed)?;
@@ -288,26 +406,33 @@ impl CoreClient {
                 retry_after: retry_after(&response),
             });
         }
-        let mut body = Vec::new();
+        let (mut body, mut shape) = (Vec::new(), Shape::default());
         while let Some(piece) = response.chunk().await.map_err(failed)? {
-            if body.len() + piece.len() > MAX_ANSWER_BYTES {
-                return Err(CoreError::TooLarge { operation });
+            if body.len() + piece.len() > max_bytes {
+                return Err(CoreError::TooLarge {
+                    operation,
+                    max_bytes,
+                });
+            }
+            shape.scan(&piece);
+            if shape.elements() > MAX_ELEMENTS {
+                return Err(CoreError::TooMany { operation });
             }
             body.extend_from_slice(&piece);
         }
-        Ok(body)
+        Ok((body, shape))
     }
 }
 
 async fn decode_answer<A: DeserializeOwned + Send + 'static>(
     operation: &'static str,
-    body: Vec<u8>,
+    (body, shape): (Vec<u8>, Shape),
 ) -> Result<A, CoreError> {
     let decoded = if body.len() < LARGE_ANSWER_BYTES {
-        decode(&body)
+        shape.decode(&body)
     } else {
-        let decoding = tokio::task::spawn_blocking(move || decode(&body));
-        decoding.await.map_err(|error| CoreError::Connection {
+        let decoding = tokio::task::spawn_blocking(move || shape.decode(&body));
+        decoding.await.map_err(|error| CoreError::Internal {
             operation,
             cause: error.to_string(),
         })?
@@ -349,17 +474,5 @@ fn http_client(setup: &Setup, tls: ClientConfig) -> Result<Client, String> {
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_INTERVAL)
         .build()
-        .map_err(|error| causes(&error))
-}
-
-/// An error with its causes. reqwest's own text has the URL, which is configuration, and leaves the
-/// causes out.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
+        .map_err(|error| root_cause(&error))
 }

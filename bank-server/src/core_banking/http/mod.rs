@@ -3,14 +3,14 @@
 mod check;
 mod client;
 mod openapi;
-#[cfg(test)]
-mod tests;
 mod validate;
 mod wire;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use shared_types::environment::{Clock, Randomness};
 use shared_types::xs2a::account::Balance;
@@ -18,7 +18,7 @@ use shared_types::xs2a::card_account::CardTransaction;
 use shared_types::xs2a::transaction::Transaction;
 
 pub use self::check::{CheckOutcome, check};
-use self::client::{CoreClient, CoreError, Setup};
+use self::client::{CoreClient, CoreError, MANY, ONE, Operation, Setup};
 pub use self::openapi::core_banking_api;
 use self::validate::Breach;
 use self::wire::EntryDetails;
@@ -35,11 +35,42 @@ const MAX_IDS: usize = 1000;
 /// Maximum `limit` of a query.
 const MAX_ENTRIES: usize = 1000;
 
+const CUSTOMER_ACCOUNTS: Operation = Operation {
+    name: "customer-accounts",
+    max_bytes: MANY,
+};
+const ACCOUNTS: Operation = Operation {
+    name: "accounts",
+    max_bytes: MANY,
+};
+const BALANCES: Operation = Operation {
+    name: "balances",
+    max_bytes: MANY,
+};
+const TRANSACTIONS: Operation = Operation {
+    name: "transactions",
+    max_bytes: MANY,
+};
+const CARD_TRANSACTIONS: Operation = Operation {
+    name: "card-transactions",
+    max_bytes: MANY,
+};
+const TRANSACTION: Operation = Operation {
+    name: "transaction",
+    max_bytes: ONE,
+};
+const ARRIVAL: Operation = Operation {
+    name: "arrival",
+    max_bytes: ONE,
+};
+
 /// A core over HTTP.
 pub struct HttpCore {
-    client: CoreClient,
+    client: Arc<CoreClient>,
     /// `None` over plain HTTP to a loopback address.
     tls: Option<Mutex<ServiceTls>>,
+    /// Reason for which changed certificates were rejected.
+    rejected: ArcSwap<Vec<ConfigError>>,
     deltas: bool,
     text_search: bool,
 }
@@ -51,6 +82,10 @@ impl HttpCore {
         clock: Arc<dyn Clock>,
         randomness: Arc<dyn Randomness>,
     ) -> Result<Self, Vec<ConfigError>> {
+        let faults = config.faults();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
         let own = config.certificate.as_ref().zip(config.private_key.as_ref());
         let tls = own.map(|(certificate, private_key)| {
             ServiceTls::open(
@@ -71,36 +106,55 @@ impl HttpCore {
         let client = CoreClient::new(setup, tls.as_ref())
             .map_err(|problem| vec![ConfigError::new("core_banking.url", problem)])?;
         Ok(Self {
-            client,
+            client: Arc::new(client),
             tls: tls.map(Mutex::new),
+            rejected: ArcSwap::default(),
             deltas: config.deltas,
             text_search: config.text_search,
         })
     }
 
-    /// Reads certificate, key and anchors again if their files have changed. After an error, the
-    /// previous ones stay in use.
-    pub fn reload(&self) {
+    /// Reads certificate, key and anchors again if their files have changed, and opens new
+    /// connections when a certificate of the core has expired. After an error, the previous ones
+    /// stay in use. It reads files: not for a thread that serves requests.
+    pub(crate) fn reload(&self) {
         let Some(tls) = &self.tls else {
             return;
         };
         // Nothing panics while the lock is held; if it did, the content would still be whole.
         let mut tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = match tls.reload(false) {
-            None => return,
-            Some(Ok(())) => self.client.replace_tls(&tls),
-            Some(Err(faults)) => {
-                let faults = faults.iter().map(ToString::to_string);
-                Err(faults.collect::<Vec<_>>().join("; "))
+        let reloaded = tls.reload();
+        if let Some(Err(faults)) = reloaded {
+            if **self.rejected.load() != faults {
+                for problem in &faults {
+                    tracing::warn!(%problem, "certificates of the core banking system rejected");
+                }
             }
-        };
-        match outcome {
-            Ok(()) => tracing::info!("certificates of the core banking system reloaded"),
-            Err(problem) => tracing::warn!(
-                %problem,
-                "certificates of the core banking system rejected, the previous ones stay in use"
-            ),
+            self.rejected.store(Arc::new(faults));
+            return;
         }
+        let is_reloaded = reloaded.is_some();
+        if !is_reloaded && tls.still_stands() {
+            return;
+        }
+        match self.client.replace_tls(&tls) {
+            Ok(()) if is_reloaded => {
+                self.rejected.store(Arc::default());
+                tracing::info!("certificates of the core banking system reloaded");
+            }
+            Ok(()) => tracing::warn!("certificate of the core banking system has expired"),
+            Err(problem) => tracing::warn!(%problem, "no new connections to the core"),
+        }
+    }
+
+    /// Errors of changed certificates, while the previous ones stay in use.
+    pub(crate) fn problems(&self) -> Arc<Vec<ConfigError>> {
+        self.rejected.load_full()
+    }
+
+    /// Registers the metrics.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.client.register(registry);
     }
 
     /// Whether a caller without a client certificate receives an answer; `None` over plain HTTP.
@@ -115,13 +169,13 @@ impl HttpCore {
     /// Breaches in the answer to a query with a property that this version does not have.
     async fn unknown_properties(&self) -> Vec<String> {
         let query = serde_json::json!({"accountIds": [], "of a later version": {"a": [1]}});
-        let answer: Result<wire::Accounts, _> = self.client.query("accounts", &query).await;
+        let answer: Result<wire::Accounts, _> = self.client.query(ACCOUNTS, &query).await;
         answer.err().iter().map(ToString::to_string).collect()
     }
 
     async fn page<D>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         account: &AccountId,
         query: &TransactionQuery,
         text: Option<&str>,
@@ -139,59 +193,61 @@ impl HttpCore {
             date_to: query.to,
             booking_status: query.status,
             limit: query.limit,
-            after: query.after.map(Into::into),
+            after: query.after,
             arrived_after: query.since.map(|Arrival(place)| place),
             text,
         };
         let answer = self.client.query(operation, &entries).await?;
         let page = validate::page(answer, account, &query, text.is_some());
-        conform(operation, page)
+        self.conform(operation, page)
     }
-}
 
-fn conform<T>(operation: &'static str, validated: Result<T, Breach>) -> Result<T> {
-    validated.map_err(|breach| CoreError::Breach { operation, breach }.into())
+    fn conform<T>(&self, operation: Operation, validated: Result<T, Breach>) -> Result<T> {
+        validated.map_err(|breach| {
+            self.client.count_breach(operation.name);
+            let operation = operation.name;
+            CoreError::Breach { operation, breach }.into()
+        })
+    }
 }
 
 #[async_trait]
 impl CoreBanking for HttpCore {
     async fn ready(&self) -> Result<()> {
-        let answer = self.client.get("ready").await?;
-        conform("ready", validate::ready(&answer))
+        let operation = "ready";
+        let answer = self.client.get(operation).await?;
+        validate::ready(&answer).map_err(|breach| CoreError::Breach { operation, breach }.into())
     }
 
     async fn accounts_of(&self, psu: &PsuId) -> Result<Vec<Account>> {
-        const OPERATION: &str = "customer-accounts";
         let PsuId(customer_id) = psu;
         let query = wire::CustomerAccountsQuery { customer_id };
-        let answer: wire::CustomerAccounts = self.client.query(OPERATION, &query).await?;
+        let answer: wire::CustomerAccounts = self.client.query(CUSTOMER_ACCOUNTS, &query).await?;
         let subject = validate::subject("customerId", &answer.customer_id, customer_id);
-        conform(
-            OPERATION,
+        self.conform(
+            CUSTOMER_ACCOUNTS,
             subject.and_then(|()| validate::accounts(answer.accounts)),
         )
     }
 
     async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Account>> {
-        const OPERATION: &str = "accounts";
         let mut accounts = Vec::with_capacity(ids.len());
         for account_ids in ids.chunks(MAX_IDS) {
             let query = wire::AccountsQuery { account_ids };
-            let answer: wire::Accounts = self.client.query(OPERATION, &query).await?;
+            let answer: wire::Accounts = self.client.query(ACCOUNTS, &query).await?;
             let validated = validate::accounts_of_ids(answer.accounts, account_ids);
-            accounts.extend(conform(OPERATION, validated)?);
+            accounts.extend(self.conform(ACCOUNTS, validated)?);
         }
         Ok(accounts)
     }
 
     async fn balances(&self, ids: &[AccountId]) -> Result<Vec<Vec<Balance>>> {
-        const OPERATION: &str = "balances";
         let mut balances = Vec::with_capacity(ids.len());
         for account_ids in ids.chunks(MAX_IDS) {
             let query = wire::AccountsQuery { account_ids };
-            let answer: wire::Balances = self.client.query(OPERATION, &query).await?;
+            let answer: wire::Balances = self.client.query(BALANCES, &query).await?;
             let validated = validate::balances(answer.balances, account_ids);
-            let validated = conform(OPERATION, validated)?.into_iter();
+            let validated = self.conform(BALANCES, validated)?.into_iter();
             balances.extend(validated.map(|account| account.balances));
         }
         Ok(balances)
@@ -202,7 +258,7 @@ impl CoreBanking for HttpCore {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<Transaction>> {
-        self.page("transactions", account, query, None).await
+        self.page(TRANSACTIONS, account, query, None).await
     }
 
     async fn transaction(
@@ -210,19 +266,22 @@ impl CoreBanking for HttpCore {
         account: &AccountId,
         transaction_id: &str,
     ) -> Result<Option<Transaction>> {
-        const OPERATION: &str = "transaction";
-        let query = wire::TransactionQuery {
+        let query = wire::OneTransactionQuery {
             account_id: account,
             transaction_id,
         };
-        let answer: wire::OneTransaction = self.client.query(OPERATION, &query).await?;
+        let answer: wire::OneTransaction = self.client.query(TRANSACTION, &query).await?;
         let id = answer.details.as_ref().map(|details| details.id());
         let validated = validate::subject("accountId", &answer.account_id, account).and(match id {
             Some(id) => validate::subject("transactionId", &id, &Some(transaction_id)),
             None => Ok(()),
         });
-        conform(OPERATION, validated)?;
-        Ok(answer.details)
+        self.conform(TRANSACTION, validated)?;
+        // Links of a transaction lead to resources of the bank server.
+        Ok(answer.details.map(|details| Transaction {
+            links: None,
+            ..details
+        }))
     }
 
     async fn card_transactions(
@@ -230,7 +289,7 @@ impl CoreBanking for HttpCore {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<CardTransaction>> {
-        self.page("card-transactions", account, query, None).await
+        self.page(CARD_TRANSACTIONS, account, query, None).await
     }
 
     fn has_deltas(&self) -> bool {
@@ -238,14 +297,13 @@ impl CoreBanking for HttpCore {
     }
 
     async fn arrival_of(&self, account: &AccountId, reference: &str) -> Result<Option<Arrived>> {
-        const OPERATION: &str = "arrival";
         let query = wire::ArrivalQuery {
             account_id: account,
             reference,
         };
-        let answer: wire::Arrival = self.client.query(OPERATION, &query).await?;
+        let answer: wire::ArrivalAnswer = self.client.query(ARRIVAL, &query).await?;
         let subject = validate::subject("accountId", &answer.account_id, account);
-        conform(OPERATION, subject)?;
+        self.conform(ARRIVAL, subject)?;
         Ok(answer.arrival.map(|arrival| Arrived {
             place: Arrival(arrival.sequence),
             date: arrival.date,
@@ -259,7 +317,7 @@ impl CoreBanking for HttpCore {
         text: &str,
     ) -> Result<Page<Transaction>> {
         if self.text_search {
-            return self.page("transactions", account, query, Some(text)).await;
+            return self.page(TRANSACTIONS, account, query, Some(text)).await;
         }
         search::transactions(self, account, query, text).await
     }
@@ -271,7 +329,7 @@ impl CoreBanking for HttpCore {
         text: &str,
     ) -> Result<Page<CardTransaction>> {
         if self.text_search {
-            let operation = "card-transactions";
+            let operation = CARD_TRANSACTIONS;
             return self.page(operation, account, query, Some(text)).await;
         }
         search::card_transactions(self, account, query, text).await

@@ -27,7 +27,7 @@ use crate::openapi::to_text;
         transaction,
         arrival,
     ),
-    components(schemas(BookingStatus, wire::Details)),
+    components(schemas(BookingStatus)),
     modifiers(&Errors),
 )]
 struct Document;
@@ -37,6 +37,8 @@ struct Document;
 pub fn core_banking_api() -> String {
     to_text(&Document::openapi())
 }
+
+const TEMPORARY: &str = "Temporary: a later query can be answered. With Retry-After if known";
 
 /// Answers other than 200, which all operations share.
 struct Errors;
@@ -50,10 +52,10 @@ impl Modify for Errors {
         {
             for (status, description) in [
                 ("400", "Malformed query: a fault of the bank server"),
-                (
-                    "503",
-                    "Temporary: the query can be repeated. With Retry-After if known",
-                ),
+                ("429", TEMPORARY),
+                ("502", TEMPORARY),
+                ("503", TEMPORARY),
+                ("504", TEMPORARY),
                 ("default", "A fault of the core"),
             ] {
                 let response = ResponseBuilder::new().description(description).build();
@@ -123,7 +125,7 @@ fn card_transactions() {}
 #[utoipa::path(
     post,
     path = "/v1/transaction",
-    request_body = wire::TransactionQuery<'_>,
+    request_body = wire::OneTransactionQuery<'_>,
     responses((status = 200, description = "The answer", body = wire::OneTransaction)),
 )]
 #[expect(dead_code, reason = "carries the description of the operation")]
@@ -134,7 +136,7 @@ fn transaction() {}
     post,
     path = "/v1/arrival",
     request_body = wire::ArrivalQuery<'_>,
-    responses((status = 200, description = "The answer", body = wire::Arrival)),
+    responses((status = 200, description = "The answer", body = wire::ArrivalAnswer)),
 )]
 #[expect(dead_code, reason = "carries the description of the operation")]
 fn arrival() {}

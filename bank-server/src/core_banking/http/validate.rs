@@ -168,7 +168,7 @@ pub(super) fn page<D: EntryDetails>(
     {
         return Err(format!("entries[{index}].details: its id comes twice"));
     }
-    let next = answered.next.map(PageKey::from);
+    let next = answered.next;
     check_next(next, last, query, is_search)?;
     let newest = answered.entries.iter().find(|entry| entry.booked);
     let newest = newest.filter(|_| query.since.is_some());
@@ -200,13 +200,15 @@ fn is_within<D: EntryDetails>(entry: &Entry<D>, query: &TransactionQuery) -> Res
     if !wanted {
         return Err(format!(".booked: {status} entries were not asked for"));
     }
-    match (query.since, entry.booked) {
-        (Some(Arrival(since)), true) if entry.sequence <= since => {
-            return breach(".sequence: did not arrive after `arrivedAfter`");
+    if entry.date < query.from {
+        return breach(".date: before `dateFrom`");
+    }
+    match query.since {
+        Some(Arrival(since)) if entry.booked => {
+            if entry.sequence <= since {
+                return breach(".sequence: did not arrive after `arrivedAfter`");
+            }
         }
-        (Some(_), true) if entry.date < query.from => return breach(".date: before `dateFrom`"),
-        (Some(_), true) => {}
-        _ if entry.date < query.from => return breach(".date: before `dateFrom`"),
         _ if entry.date > query.to => return breach(".date: after `dateTo`"),
         _ => {}
     }

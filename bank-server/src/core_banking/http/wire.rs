@@ -35,6 +35,7 @@ pub(super) struct CustomerAccounts {
     /// The id of the query.
     pub(super) customer_id: String,
     /// In an order that stays the same; none for an unknown customer.
+    #[schema(value_type = Vec<AccountSchema>)]
     pub(super) accounts: Vec<CoreAccount>,
 }
 
@@ -51,38 +52,23 @@ pub(super) struct AccountsQuery<'a> {
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Accounts {
     /// Those of the ids that exist, in any order.
+    #[schema(value_type = Vec<AccountSchema>)]
     pub(super) accounts: Vec<CoreAccount>,
 }
 
 /// An account.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CoreAccount {
-    /// The `resourceId` that TPPs see: the same for ever, and not derived from the account number.
-    #[schema(
-        value_type = String,
-        pattern = "^[A-Za-z0-9._~-]{1,70}$",
-        example = "5f0d7c1e-5d0c-4a53-9a8e-0d6b0b1a7c11"
-    )]
     pub(super) account_id: AccountId,
-    /// Payment account or card account.
     pub(super) kind: Kind,
-    /// Number of holders who have to approve a consent for it.
-    #[serde(default = "one")]
-    #[schema(minimum = 1, default = 1)]
     pub(super) approvals_needed: u32,
-    /// `accountDetails` or `cardAccountDetails` of `NextGenPSD2`, without `resourceId`, `balances`
-    /// and `_links`.
-    #[schema(value_type = Details)]
+    /// By its kind.
     pub(super) details: serde_json::Value,
 }
 
-fn one() -> u32 {
-    1
-}
-
 /// Kind of account.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
     /// Payment account.
@@ -91,16 +77,35 @@ pub(super) enum Kind {
     Card,
 }
 
-/// Details of an account, by its kind.
+/// Schema of an account. Accounts are read in two steps, so that an error has its full path.
 #[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[serde(untagged)]
-#[expect(dead_code, reason = "the schema of two types that are read by `kind`")]
-pub(super) enum Details {
-    /// Of a payment account.
-    Payment(AccountDetails),
-    /// Of a card account.
-    Card(CardAccountDetails),
+#[serde(tag = "kind", rename_all = "lowercase")]
+#[schema(as = CoreAccount)]
+#[expect(dead_code, reason = "a schema")]
+pub(super) enum AccountSchema {
+    /// Payment account.
+    Payment(AccountOf<AccountDetails>),
+    /// Card account.
+    Card(AccountOf<CardAccountDetails>),
+}
+
+/// An account of one kind.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "a schema")]
+pub(super) struct AccountOf<D> {
+    /// The `resourceId` that TPPs see: the same for ever, and not derived from the account number.
+    #[schema(
+        pattern = "^[A-Za-z0-9._~-]{1,70}$",
+        example = "5f0d7c1e-5d0c-4a53-9a8e-0d6b0b1a7c11"
+    )]
+    account_id: String,
+    /// Number of holders who have to approve a consent for it.
+    #[schema(minimum = 1)]
+    approvals_needed: u32,
+    /// `accountDetails` or `cardAccountDetails` of `NextGenPSD2`, without `resourceId`, `balances`
+    /// and `_links`.
+    details: D,
 }
 
 /// Balances of several accounts.
@@ -140,7 +145,7 @@ pub(super) struct EntriesQuery<'a> {
     pub(super) limit: usize,
     /// Only entries that come after this place; absent: from the start.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) after: Option<Place>,
+    pub(super) after: Option<PageKey>,
     /// Delta report: of the booked entries only those with a greater `sequence`, in order of
     /// `sequence` alone. Sent only with `deltas = true`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,7 +165,7 @@ pub(super) struct EntryPage<D> {
     /// In the order of their places.
     pub(super) entries: Vec<Entry<D>>,
     /// Place after which the next page starts; absent: there is none.
-    pub(super) next: Option<Place>,
+    pub(super) next: Option<PageKey>,
 }
 
 /// An entry of an account.
@@ -186,51 +191,10 @@ impl<D> Entry<D> {
     }
 }
 
-/// Place of an entry in the list of an account.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
-pub(super) struct Place {
-    /// Whether the entry is booked or pending.
-    pub(super) booked: bool,
-    /// Its booking date, or the day on which the pending one was entered.
-    pub(super) date: NaiveDate,
-    /// Order within the day.
-    pub(super) sequence: i64,
-}
-
-impl From<PageKey> for Place {
-    fn from(key: PageKey) -> Self {
-        let PageKey {
-            booked,
-            date,
-            sequence,
-        } = key;
-        Self {
-            booked,
-            date,
-            sequence,
-        }
-    }
-}
-
-impl From<Place> for PageKey {
-    fn from(place: Place) -> Self {
-        let Place {
-            booked,
-            date,
-            sequence,
-        } = place;
-        Self {
-            booked,
-            date,
-            sequence,
-        }
-    }
-}
-
 /// Query for one transaction.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct TransactionQuery<'a> {
+pub(super) struct OneTransactionQuery<'a> {
     /// The account.
     #[schema(value_type = String)]
     pub(super) account_id: &'a AccountId,
@@ -263,7 +227,7 @@ pub(super) struct ArrivalQuery<'a> {
 /// Arrival of a booked entry.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Arrival {
+pub(super) struct ArrivalAnswer {
     /// The account of the query.
     #[schema(value_type = String)]
     pub(super) account_id: AccountId,
