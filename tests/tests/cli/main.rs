@@ -16,3 +16,4 @@ mod module_order;
 mod probe;
 mod readme;
 mod sandbox;
+mod statements;

@@ -59,27 +59,20 @@ impl Batch {
         if rows.is_empty() {
             return Ok(rows);
         }
-        let written = insert(&rows, sql).await?;
-        if written.len() == rows.len() {
+        if insert(&rows, sql).await? == rows.len() as u64 {
             return Ok(Vec::new());
         }
-        let written: HashSet<(String, i64)> = written.into_iter().collect();
+        let written = find(&rows, sql).await?;
         let is_written = |row: &Row| written.contains(&(row.account.clone(), row.sequence));
         Ok(rows.into_iter().filter(|row| !is_written(row)).collect())
     }
 }
 
-/// Inserts the rows that are not there. Returns account and sequence of each.
-async fn insert(rows: &[Row], sql: &mut PooledConnection) -> sqlx::Result<Vec<(String, i64)>> {
-    let values: Vec<String> = (0..rows.len())
-        .map(|index| placeholders(index * VALUES, VALUES))
-        .collect();
-    let text = format!(
-        "{INSERT}{} ON CONFLICT DO NOTHING RETURNING account, sequence",
-        values.join(", ")
-    );
+/// Inserts the rows that are not there. Returns their number.
+async fn insert(rows: &[Row], sql: &mut PooledConnection) -> sqlx::Result<u64> {
+    let text = format!("{INSERT}{} ON CONFLICT DO NOTHING", values(rows, VALUES));
     // The text is made of constants and of numbers.
-    let query = sqlx::query_as(sqlx::AssertSqlSafe(text));
+    let query = sqlx::query(sqlx::AssertSqlSafe(text));
     let bound = rows.iter().fold(query, |query, row| {
         query
             .bind(row.account.clone())
@@ -90,5 +83,29 @@ async fn insert(rows: &[Row], sql: &mut PooledConnection) -> sqlx::Result<Vec<(S
             .bind(row.reference.clone())
             .bind(row.details.clone())
     });
-    bound.fetch_all(sql).await
+    bound.execute(sql).await.map(|done| done.rows_affected())
+}
+
+/// Account and sequence of the entries that have these ids.
+async fn find(rows: &[Row], sql: &mut PooledConnection) -> sqlx::Result<HashSet<(String, i64)>> {
+    let text = format!(
+        "SELECT account, sequence FROM entry WHERE (account, transaction_id) IN (VALUES {})",
+        values(rows, 2)
+    );
+    // The text is made of constants and of numbers.
+    let query = sqlx::query_as(sqlx::AssertSqlSafe(text));
+    let bound = rows.iter().fold(query, |query, row| {
+        query
+            .bind(row.account.clone())
+            .bind(row.transaction_id.clone())
+    });
+    Ok(bound.fetch_all(sql).await?.into_iter().collect())
+}
+
+/// Placeholders of so many values for each row.
+fn values(rows: &[Row], number: usize) -> String {
+    let values: Vec<String> = (0..rows.len())
+        .map(|index| placeholders(index * number, number))
+        .collect();
+    values.join(", ")
 }

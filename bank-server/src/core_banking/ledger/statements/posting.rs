@@ -519,7 +519,7 @@ impl Account {
         Ok(())
     }
 
-    /// Id of an entry: the same whenever a file has the entry again.
+    /// Id of an entry: the same whenever a file has the entry again. It starts with the booking date.
     ///
     /// With a reference of the bank, it is made of reference, booking date and amount; otherwise of
     /// the entry's content and the balance after it. Equal entries of one day are counted.
@@ -559,7 +559,10 @@ impl Account {
             1 => content,
             count => fingerprint(&format!("{content}:{count}")),
         };
-        format!("{id:032x}")
+        // The date first: ids that follow each other stand side by side in the indexes.
+        let (date, id) = (entry.booking_date, id >> 32);
+        let (year, month, day) = (date.year(), date.month(), date.day());
+        format!("{year:04}{month:02}{day:02}{id:024x}")
     }
 }
 
