@@ -35,7 +35,7 @@ pub(super) fn cut<const MAX: usize>(text: &str) -> Result<Option<Text<MAX>>, &'s
 /// A reference, unless it stands for none (`NONREF`, `NOTPROVIDED`).
 pub(super) fn reference(text: &str) -> Option<&str> {
     let text = text.trim();
-    let is_none = is_placeholder(text) || text.eq_ignore_ascii_case("NONREF");
+    let is_none = text.is_empty() || is_placeholder(text) || text.eq_ignore_ascii_case("NONREF");
     (!is_none).then_some(text)
 }
 

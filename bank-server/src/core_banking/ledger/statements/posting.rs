@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use chrono::{Datelike as _, NaiveDate};
 use serde::Serialize;
 use shared_types::environment::Randomness;
-use shared_types::xs2a::account::{AccountDetails, Balance, BalanceType};
+use shared_types::xs2a::account::{AccountDetails, AccountReference, Balance, BalanceType};
 use shared_types::xs2a::money::{Amount, AmountError, Currency};
 use shared_types::xs2a::text::Text;
 use sqlx::Row as _;
@@ -532,19 +532,27 @@ impl Account {
         if let Some(reference) = &entry.reference {
             parts.push(reference.clone());
         } else {
-            let counterparty = details.counterparty();
-            let account = counterparty.account.map(ToString::to_string);
             let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+            let account = |account: Option<&AccountReference>| {
+                account.map(ToString::to_string).unwrap_or_default()
+            };
+            let lines = details
+                .remittance_information_unstructured_array
+                .iter()
+                .flatten();
+            let lines = lines.chain(&details.remittance_information_unstructured);
             parts.extend([
                 running.map(|sum| sum.to_string()).unwrap_or_default(),
                 details
                     .value_date
                     .map(|date| date.to_string())
                     .unwrap_or_default(),
-                text(counterparty.name),
-                text(account.as_deref()),
+                text(details.creditor_name.as_ref().map(Text::as_str)),
+                text(details.debtor_name.as_ref().map(Text::as_str)),
+                account(details.creditor_account.as_ref()),
+                account(details.debtor_account.as_ref()),
                 text(details.end_to_end_id.as_ref().map(Text::as_str)),
-                text(details.remittance_text().as_deref()),
+                lines.map(Text::as_str).collect(),
             ]);
         }
         // Lengths keep the parts apart.
