@@ -297,11 +297,10 @@ impl<R: BufRead> Reader<R> {
                     }
                 }
                 Xml::End => self.depth = self.depth.saturating_sub(1),
-                Xml::Text(_) => {}
                 Xml::Eof if self.depth > 0 => {
                     return Err(self.wrong("the file ends within an element"));
                 }
-                Xml::Eof => {}
+                Xml::Text(_) | Xml::Eof => {}
             }
             return Ok(read);
         }
@@ -442,7 +441,7 @@ fn element(
                  namespace",
             );
         }
-        element.text = namespace.unwrap_or_default().to_owned();
+        namespace.unwrap_or_default().clone_into(&mut element.text);
     }
     for attribute in tag.attributes() {
         let attribute = attribute.map_err(|_| "an attribute that is not well-formed")?;
@@ -820,6 +819,8 @@ impl Payment {
 fn describe(entry: &mut Transaction, payment: &Payment) {
     fill!(payment, entry);
     if entry.additional_information.is_none() {
-        entry.additional_information = payment.information.clone();
+        entry
+            .additional_information
+            .clone_from(&payment.information);
     }
 }

@@ -93,16 +93,11 @@ impl<R: BufRead> Reader<R> {
     /// Reads the header. `head` is the beginning of the file, in which the delimiter is looked for.
     pub(super) fn new(text: R, options: &ImportOptions, head: &str) -> Result<Self> {
         let first = Place::new(1, ".");
-        let delimiter = match options.delimiter {
-            Some(delimiter) => delimiter,
-            None => {
-                let line = head.lines().next().unwrap_or_default();
-                let found = line.chars().find(|letter| DELIMITERS.contains(letter));
-                found.ok_or_else(|| {
-                    first.wrong("no delimiter in the header: `;`, `,`, tab or `|`")
-                })?
-            }
-        };
+        let line = head.lines().next().unwrap_or_default();
+        let found = line.chars().find(|letter| DELIMITERS.contains(letter));
+        let delimiter = options.delimiter.or(found);
+        let delimiter = delimiter
+            .ok_or_else(|| first.wrong("no delimiter in the header: `;`, `,`, tab or `|`"))?;
         let delimiter = u8::try_from(delimiter).ok().filter(|delimiter| {
             let is_usable = delimiter.is_ascii_punctuation() || *delimiter == b'\t';
             is_usable && !matches!(delimiter, b'"' | b'-' | b'_' | b'.' | b'+')

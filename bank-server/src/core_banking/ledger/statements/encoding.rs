@@ -268,7 +268,7 @@ fn line_of(file: &mut (impl Read + Seek), offset: u64) -> io::Result<u64> {
     each_piece(file, |bytes| {
         let before = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let before = bytes.get(..before).unwrap_or_default();
-        line += before.iter().filter(|byte| **byte == b'\n').count() as u64;
+        line += before.split(|byte| *byte == b'\n').skip(1).count() as u64;
         left -= before.len() as u64;
         left > 0
     })?;

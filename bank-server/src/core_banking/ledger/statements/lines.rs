@@ -117,7 +117,7 @@ impl<R: BufRead> BufRead for Bounded<R> {
     fn consume(&mut self, amount: usize) {
         if let Ok(ready) = self.text.fill_buf() {
             let consumed = ready.get(..amount).unwrap_or_default();
-            self.line += consumed.iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.line += consumed.split(|byte| *byte == b'\n').skip(1).count() as u64;
         }
         self.left = self.left.saturating_sub(amount);
         self.text.consume(amount);

@@ -61,6 +61,13 @@ enum Part {
     Closed,
 }
 
+/// Result of reading on.
+enum Piece {
+    Field(Field),
+    EndOfMessage,
+    EndOfFile,
+}
+
 /// Reader of a file of messages.
 pub(super) struct Reader<R> {
     lines: Lines<R>,
@@ -93,19 +100,19 @@ impl<R: BufRead> Reader<R> {
         Ok(line.map(|line| (self.lines.line(), line)))
     }
 
-    /// The next field, or the end of the message (`Some` of `None`), or of the file (`None`).
-    fn field(&mut self) -> Result<Option<Option<Field>>> {
+    /// The next field, or the end of the message or of the file.
+    fn piece(&mut self) -> Result<Piece> {
         let mut header = 0;
         let (line, tag, first) = loop {
             let Some((line, text)) = self.line()? else {
-                return Ok(None);
+                return Ok(Piece::EndOfFile);
             };
             let text = without_envelope(&text);
             if let Some((tag, content)) = tag_of(text) {
                 break (line, tag.to_owned(), content.to_owned());
             }
             if self.is_open && is_end(text) {
-                return Ok(Some(None));
+                return Ok(Piece::EndOfMessage);
             }
             let place = Place::new(line, ".");
             if self.is_open && !text.trim().is_empty() {
@@ -134,7 +141,7 @@ impl<R: BufRead> Reader<R> {
                 lines.push(text);
             }
         }
-        Ok(Some(Some(Field { line, tag, lines })))
+        Ok(Piece::Field(Field { line, tag, lines }))
     }
 
     fn take(&mut self, field: &Field) -> Result<()> {
@@ -216,16 +223,16 @@ impl<R: BufRead> Reader<R> {
 impl<R: BufRead> Source for Reader<R> {
     fn next(&mut self) -> Result<Option<Event>> {
         while self.events.is_empty() {
-            match self.field()? {
-                Some(Some(field)) => {
+            match self.piece()? {
+                Piece::Field(field) => {
                     // Some banks end a message with the start of the next one.
                     if field.tag == "20" && matches!(self.part, Part::Closed) {
                         self.end()?;
                     }
                     self.take(&field)?;
                 }
-                Some(None) => self.end()?,
-                None => {
+                Piece::EndOfMessage => self.end()?,
+                Piece::EndOfFile => {
                     self.end()?;
                     if !self.has_message {
                         return Err(Place::new(1, ".").wrong("no message starts with :20:"));
@@ -448,18 +455,16 @@ fn entry(field: &Field, currency: Currency) -> Result<Pending> {
 fn describe(entry: &mut Entry, kind: &str, field: &Field) -> Result<()> {
     let place = Place::new(field.line, ":86:");
     let joined = field.lines.concat();
-    let described = match Structured::of(&joined) {
-        Some(structured) => structured.describe(&mut entry.details, kind),
-        None => {
-            let lines = field.lines.iter().map(|line| details::clean(line));
-            let lines: Result<Vec<_>, _> = lines.collect();
-            lines.map(|lines| {
-                let lines: Vec<String> = lines.into_iter().flatten().collect();
-                details::set_remittance(&mut entry.details, &lines);
-            })
-        }
-    };
-    described.map_err(|problem| place.wrong(problem))
+    if let Some(structured) = Structured::of(&joined) {
+        let described = structured.describe(&mut entry.details, kind);
+        return described.map_err(|problem| place.wrong(problem));
+    }
+    let lines = field.lines.iter().map(|line| details::clean(line));
+    let lines: Result<Vec<_>, _> = lines.collect();
+    let lines = lines.map_err(|problem| place.wrong(problem))?;
+    let lines: Vec<String> = lines.into_iter().flatten().collect();
+    details::set_remittance(&mut entry.details, &lines);
+    Ok(())
 }
 
 /// Field 86 as German banks structure it: a code of three digits, then subfields with a sign and

@@ -8,6 +8,7 @@ use chrono::{Datelike as _, NaiveDate};
 use serde::Serialize;
 use shared_types::environment::Randomness;
 use shared_types::xs2a::account::{AccountDetails, AccountReference, Balance, BalanceType};
+use shared_types::xs2a::iban::Iban;
 use shared_types::xs2a::money::{Amount, AmountError, Currency};
 use shared_types::xs2a::text::Text;
 use sqlx::Row as _;
@@ -144,7 +145,7 @@ impl<'a> Posting<'a> {
         let iban = details.iban.as_ref();
         // The number within the country is the rest of an IBAN (ISO 13616).
         let within = iban.and_then(|iban| iban.as_str().get(4..));
-        let iban = iban.map(|iban| iban.as_str());
+        let iban = iban.map(Iban::as_str);
         let bban = details.bban.as_ref().map(Text::as_str);
         for number in [iban, within, bban].into_iter().flatten() {
             let ids = self.ids.entry((number.to_owned(), details.currency));
@@ -297,8 +298,8 @@ impl<'a> Posting<'a> {
         let date = booked.as_ref().and_then(|booked| booked.reference_date);
         let balance_type = booked.map_or(BalanceType::InterimBooked, |booked| booked.balance_type);
         Ok(self.add(Account {
-            sequence,
             balance_type,
+            sequence,
             ..Account::new(id.to_owned(), balance, pending, date)
         }))
     }
@@ -556,10 +557,10 @@ impl Account {
             ]);
         }
         // Lengths keep the parts apart.
-        let content: String = parts
+        let parts = parts
             .iter()
-            .map(|part| format!("{}:{part}", part.len()))
-            .collect();
+            .flat_map(|part| [part.len().to_string(), part.clone()]);
+        let content = parts.collect::<Vec<_>>().join(":");
         let content = fingerprint(&content);
         let count = self.seen.entry(content).or_default();
         *count += 1;

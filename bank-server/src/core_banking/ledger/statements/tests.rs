@@ -396,14 +396,9 @@ fn field_61_has_dates_signs_and_references() {
                 details.value_date.unwrap(),
                 details.transaction_amount.value(),
                 text(entry.reference.as_deref()),
-                text(details.end_to_end_id.as_ref().map(|id| id.as_str())),
-                text(details.check_id.as_ref().map(|id| id.as_str())),
-                text(
-                    details
-                        .additional_information
-                        .as_ref()
-                        .map(|text| text.as_str())
-                ),
+                text(details.end_to_end_id.as_ref().map(Text::as_str)),
+                text(details.check_id.as_ref().map(Text::as_str)),
+                text(details.additional_information.as_ref().map(Text::as_str)),
             )
         })
         .collect();
