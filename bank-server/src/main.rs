@@ -8,8 +8,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bank_server::config::{Config, ConfigError};
+use bank_server::core_banking;
 use bank_server::core_banking::http::{HttpCore, core_banking_api};
-use bank_server::core_banking::{self, ledger};
+use bank_server::core_banking::ledger::{
+    self, DecimalSign, Encoding, Format, ImportOptions, Imported, NewAccountHolder,
+};
 use bank_server::domain::{PsuId, TotpSecret};
 use bank_server::environment::{Randomness, SystemClock, SystemRandomness};
 use bank_server::sca::Passwords;
@@ -19,6 +22,7 @@ use bank_server::{
     BankServer, Calendar, NOT_CHECKED, StartError, check_file, raise_limit, telemetry,
 };
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 use shared_types::xs2a::text::plain;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -54,15 +58,10 @@ enum Command {
         #[arg(long, required = true)]
         reference: bool,
     },
-    /// Loads customers, accounts and transactions into the built-in ledger: all of the file, or
-    /// nothing. Into a SQLite file only while no bank serves from it.
-    Import {
-        /// The configuration file.
-        #[arg(long)]
-        config: PathBuf,
-        /// The world file (docs/world-file.md).
-        world: PathBuf,
-    },
+    /// Loads a file into the built-in ledger: all of it, or nothing. A world file has customers,
+    /// accounts and transactions; CSV, camt.053 (versions 02, 06 and 08) and MT940 have the
+    /// statements of accounts. Into a SQLite file only while no bank serves from it.
+    Import(ImportArguments),
     /// Brings the tables of the database up to date. Replicas go on serving meanwhile; run it
     /// before the first of a new version starts. (The tables of a SQLite file are brought up to
     /// date at the start.)
@@ -103,6 +102,43 @@ enum CoreCommand {
     Api,
 }
 
+#[derive(Debug, clap::Args)]
+struct ImportArguments {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// The file: docs/world-file.md, docs/import.md.
+    file: PathBuf,
+    /// Its format; detected, if not given.
+    #[arg(long)]
+    format: Option<Format>,
+    /// Its encoding; detected, if not given.
+    #[arg(long)]
+    encoding: Option<Encoding>,
+    /// Delimiter of a CSV file, such as `;`, or `tab`; detected, if not given.
+    #[arg(long, value_parser = delimiter)]
+    delimiter: Option<char>,
+    /// Sign before the decimals in a CSV file; detected, if not given.
+    #[arg(long)]
+    decimal: Option<DecimalSign>,
+    /// Id of the customer who holds the accounts that the ledger does not have yet. Without it,
+    /// such an account is an error.
+    #[arg(long)]
+    customer: Option<String>,
+    /// Name of that customer, who is created if the ledger does not have the customer either.
+    #[arg(long, requires = "customer")]
+    customer_name: Option<String>,
+}
+
+fn delimiter(text: &str) -> Result<char, String> {
+    let mut characters = text.chars();
+    match (text, characters.next(), characters.next()) {
+        ("tab" | "\\t", ..) => Ok('\t'),
+        (_, Some(delimiter), None) => Ok(delimiter),
+        _ => Err("one character, or `tab`".to_owned()),
+    }
+}
+
 /// Exit code that shells report for a program that SIGINT has ended.
 const INTERRUPTED: i32 = 130;
 
@@ -114,8 +150,13 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve { config } => serve(&config).await,
         Command::Check { config } => check_configuration(&config),
+<<<<<<< HEAD
         Command::Config { .. } => print(&bank_server::config::reference()),
         Command::Import { config, world } => import(&config, &world).await,
+=======
+        Command::Config { .. } => print_reference(),
+        Command::Import(arguments) => import(arguments).await,
+>>>>>>> h-import
         Command::Migrate { config } => migrate(&config).await,
         Command::Enrol { config, customer } => enrol(&config, customer).await,
         Command::Core {
@@ -386,33 +427,99 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn import(path: &Path, world: &Path) -> Result<(), Failure> {
-    let config = read(path)?;
+async fn import(arguments: ImportArguments) -> Result<(), Failure> {
+    let config = read(&arguments.config)?;
+    if config.core_banking.is_some() {
+        return Err(Failure(
+            "the bank has a core of its own ([core_banking]), and does not use the ledger"
+                .to_owned(),
+            "remove that section to use the built-in ledger; nothing was loaded",
+        ));
+    }
+    let path = arguments.file;
     let failed = |cause: String| {
         Failure(
-            format!("{}: {cause}", world.display()),
+            format!("{}: {cause}", path.display()),
             "correct the file and import it again; nothing was loaded",
         )
     };
-    let file = std::fs::File::open(world).map_err(|error| {
+    let unreadable = |error| {
         Failure(
-            format!("{} cannot be read: {error}", world.display()),
-            "give the path of the world file; nothing was loaded",
+            format!("{} cannot be read: {error}", path.display()),
+            "give the path of the file to import; nothing was loaded",
         )
-    })?;
+    };
+    let file = std::fs::File::open(&path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
     let opened = Database::open_for(DatabaseUse::Importing, &config.store.location).await;
     let database = opened.map_err(|error| store_failure(&error))?;
     let today = Calendar::new(Arc::new(SystemClock), config.bank.time_zone).today();
-    let imported = ledger::import(&database, today, std::io::BufReader::new(file)).await;
+    let options = ImportOptions {
+        format: arguments.format,
+        encoding: arguments.encoding,
+        delimiter: arguments.delimiter,
+        decimal: arguments.decimal,
+        customer: arguments.customer.map(|id| NewAccountHolder {
+            id,
+            name: arguments.customer_name,
+        }),
+    };
+    let progress = progress_bar(length);
+    let file = progress.wrap_read(file);
+    let imported = ledger::import_file(&database, today, &SystemRandomness, file, &options).await;
+    progress.finish_and_clear();
     // Accepted or rejected: a temporary file is removed with the last connection.
     database.close().await;
     let imported = imported.map_err(|error| failed(error.to_string()))?;
-    let _ = writeln!(
-        std::io::stdout().lock(),
+    // The exit code reports the result even if the pipe is closed.
+    let _ = report(&imported);
+    Ok(())
+}
+
+/// Progress bar of the bytes read. Shown only on a terminal, and on standard error.
+fn progress_bar(length: u64) -> ProgressBar {
+    let progress = ProgressBar::new(length);
+    let form = "{bar:30} {bytes} of {total_bytes}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(form) {
+        progress.set_style(style.progress_chars("█▌ "));
+    }
+    progress
+}
+
+fn report(imported: &Imported) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
         "imported {} customers, {} accounts, {} transactions",
-        imported.customers,
-        imported.accounts,
-        imported.transactions
-    );
+        imported.customers, imported.accounts, imported.transactions
+    )?;
+    for (currency, turnover) in &imported.turnovers {
+        writeln!(
+            out,
+            "  {currency}: {} credits {}, {} debits {}, together {}",
+            turnover.credits,
+            turnover.credit_sum,
+            turnover.debits,
+            turnover.debit_sum,
+            turnover.credit_sum + turnover.debit_sum
+        )?;
+    }
+    if imported.statements > 0 {
+        writeln!(out, "  statements: {}", imported.statements)?;
+    }
+    if imported.known > 0 {
+        writeln!(
+            out,
+            "  in the ledger already: {} transactions",
+            imported.known
+        )?;
+    }
+    if imported.not_booked > 0 {
+        writeln!(
+            out,
+            "  not booked, and left out: {} entries",
+            imported.not_booked
+        )?;
+    }
     Ok(())
 }

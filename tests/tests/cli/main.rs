@@ -17,3 +17,4 @@ mod module_order;
 mod probe;
 mod readme;
 mod sandbox;
+mod statements;

@@ -1,7 +1,9 @@
 //! Batched inserts of transactions into the ledger: a statement for each would cost more than its
 //! row.
 
-use sqlx::Executor as _;
+use std::collections::HashSet;
+
+use shared_types::xs2a::money::Amount;
 
 use crate::store::{PooledConnection, WriteTransaction, placeholders};
 
@@ -28,91 +30,48 @@ pub(super) struct Row {
     pub(super) transaction_id: String,
     pub(super) reference: Option<String>,
     pub(super) details: String,
+    pub(super) amount: Amount,
 }
 
 /// Rows that are not in the database yet.
 #[derive(Debug, Default)]
 pub(super) struct Batch(Vec<Row>);
 
-type Result<T, E = BatchError> = std::result::Result<T, E>;
-
-/// Error of a batch.
-#[derive(Debug)]
-pub(super) enum BatchError {
-    /// A transaction of that id is there already.
-    Known {
-        /// The line of the second one.
-        line: u64,
-        /// Path in the line.
-        path: &'static str,
-    },
-    /// The database failed.
-    Sql(sqlx::Error),
-}
-
 impl Batch {
-    /// Takes a row, and writes all if it is one of many.
-    pub(super) async fn push(&mut self, row: Row, sql: &mut WriteTransaction) -> Result<()> {
+    /// Takes a row, and writes all if it is one of many. Returns the rows that were there already.
+    pub(super) async fn push(
+        &mut self,
+        row: Row,
+        sql: &mut WriteTransaction,
+    ) -> sqlx::Result<Vec<Row>> {
         self.0.push(row);
         if self.0.len() < FULL {
-            Ok(())
+            Ok(Vec::new())
         } else {
             self.write(sql).await
         }
     }
 
-    /// Writes the remaining rows.
-    pub(super) async fn write(&mut self, sql: &mut WriteTransaction) -> Result<()> {
+    /// Writes the remaining rows. Returns those that were there already: their account has a
+    /// transaction of that id.
+    pub(super) async fn write(&mut self, sql: &mut WriteTransaction) -> sqlx::Result<Vec<Row>> {
         let rows = std::mem::take(&mut self.0);
         if rows.is_empty() {
-            return Ok(());
+            return Ok(rows);
         }
-        // A savepoint, so that a statement that fails does not spoil the transaction around it.
-        run("SAVEPOINT batch", sql).await?;
-        match insert(&rows, sql).await {
-            Ok(()) => run("RELEASE SAVEPOINT batch", sql).await,
-            Err(error) if is_known(&error) => {
-                run("ROLLBACK TO SAVEPOINT batch", sql).await?;
-                Err(find_known(&rows, sql).await)
-            }
-            Err(error) => Err(BatchError::Sql(error)),
+        if insert(&rows, sql).await? == rows.len() as u64 {
+            return Ok(Vec::new());
         }
+        let written = find(&rows, sql).await?;
+        let is_written = |row: &Row| written.contains(&(row.account.clone(), row.sequence));
+        Ok(rows.into_iter().filter(|row| !is_written(row)).collect())
     }
 }
 
-/// Finds the row that is there already: the first that fails on its own.
-async fn find_known(rows: &[Row], sql: &mut WriteTransaction) -> BatchError {
-    for row in rows {
-        match insert(std::slice::from_ref(row), sql).await {
-            Ok(()) => {}
-            Err(error) if is_known(&error) => {
-                return BatchError::Known {
-                    line: row.line,
-                    path: row.id_path,
-                };
-            }
-            Err(error) => return BatchError::Sql(error),
-        }
-    }
-    // Together they did not get in, and one by one they did.
-    BatchError::Sql(sqlx::Error::WorkerCrashed)
-}
-
-fn is_known(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(refused) if refused.is_unique_violation())
-}
-
-async fn run(statement: &'static str, sql: &mut PooledConnection) -> Result<()> {
-    let done = sql.execute(statement).await;
-    done.map(|_| ()).map_err(BatchError::Sql)
-}
-
-async fn insert(rows: &[Row], sql: &mut PooledConnection) -> sqlx::Result<()> {
-    let values: Vec<String> = (0..rows.len())
-        .map(|index| placeholders(index * VALUES, VALUES))
-        .collect();
-    let text = format!("{INSERT}{}", values.join(", "));
-    // The text is made of a constant and of numbers.
+/// Inserts the rows that are not there. Returns their number.
+async fn insert(rows: &[Row], sql: &mut PooledConnection) -> sqlx::Result<u64> {
+    let text = format!("{INSERT}{} ON CONFLICT DO NOTHING", values(rows, VALUES));
+    // The text is made of constants and of numbers.
     let query = sqlx::query(sqlx::AssertSqlSafe(text));
     let bound = rows.iter().fold(query, |query, row| {
         query
@@ -124,5 +83,29 @@ async fn insert(rows: &[Row], sql: &mut PooledConnection) -> sqlx::Result<()> {
             .bind(row.reference.clone())
             .bind(row.details.clone())
     });
-    bound.execute(sql).await.map(|_| ())
+    bound.execute(sql).await.map(|done| done.rows_affected())
+}
+
+/// Account and sequence of the entries that have these ids.
+async fn find(rows: &[Row], sql: &mut PooledConnection) -> sqlx::Result<HashSet<(String, i64)>> {
+    let text = format!(
+        "SELECT account, sequence FROM entry WHERE (account, transaction_id) IN (VALUES {})",
+        values(rows, 2)
+    );
+    // The text is made of constants and of numbers.
+    let query = sqlx::query_as(sqlx::AssertSqlSafe(text));
+    let bound = rows.iter().fold(query, |query, row| {
+        query
+            .bind(row.account.clone())
+            .bind(row.transaction_id.clone())
+    });
+    Ok(bound.fetch_all(sql).await?.into_iter().collect())
+}
+
+/// Placeholders of so many values for each row.
+fn values(rows: &[Row], number: usize) -> String {
+    let values: Vec<String> = (0..rows.len())
+        .map(|index| placeholders(index * number, number))
+        .collect();
+    values.join(", ")
 }

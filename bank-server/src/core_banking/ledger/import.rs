@@ -1,6 +1,6 @@
 //! Import of a world file into the ledger: all of it, or nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead, Read as _};
 
 use chrono::{Datelike as _, NaiveDate, TimeDelta};
@@ -17,7 +17,7 @@ use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use uuid::Uuid;
 
-use super::batch::{Batch, BatchError, Row};
+use super::batch::{Batch, Row};
 use super::sums::Sums;
 use super::world::{AccountRecord, EntryRecord, Record, Sum, VERSION, read};
 use crate::domain::PsuId;
@@ -27,10 +27,10 @@ use crate::store::{Database, StoreError, WriteTransaction};
 const LONGEST_LINE: u64 = 64 * 1024;
 
 /// Older entries are mistakes, and days are compared as texts of ten characters.
-const EARLIEST_YEAR: i32 = 1900;
+pub(super) const EARLIEST_YEAR: i32 = 1900;
 
 /// Maximum distance of the value date or day of purchase from the booking date.
-const LONGEST_APART: TimeDelta = TimeDelta::days(366);
+pub(super) const LONGEST_APART: TimeDelta = TimeDelta::days(366);
 
 /// Names of the records of accounts.
 const ACCOUNT: &str = "account";
@@ -38,8 +38,8 @@ const CARD_ACCOUNT: &str = "card-account";
 
 const KNOWN: &str = "this id is there already, in the file or in the database";
 
-/// Numbers of the rows that were loaded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Numbers and sums of what was loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Imported {
     /// Customers.
     pub customers: u64,
@@ -47,10 +47,64 @@ pub struct Imported {
     pub accounts: u64,
     /// Transactions of both kinds.
     pub transactions: u64,
+    /// Their sums, by currency.
+    pub turnovers: BTreeMap<Currency, Turnover>,
+    /// Statements that were read. A world file and a CSV file have none.
+    pub statements: u64,
+    /// Entries that were in the ledger already, and were not loaded again.
+    pub known: u64,
+    /// Entries of statements that are not booked, and were left out.
+    pub not_booked: u64,
+}
+
+/// Sums of transactions in one currency.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Turnover {
+    /// Number of credits; an amount of zero is one.
+    pub credits: u64,
+    /// Their sum.
+    pub credit_sum: Decimal,
+    /// Number of debits.
+    pub debits: u64,
+    /// Their sum, which is negative.
+    pub debit_sum: Decimal,
+}
+
+impl Imported {
+    /// Adds a transaction.
+    pub(super) fn add(&mut self, amount: &Amount) {
+        self.transactions += 1;
+        let turnover = self.turnovers.entry(amount.currency()).or_default();
+        // 14 digits before the point leave room for 10^14 transactions.
+        if amount.value().is_sign_negative() {
+            turnover.debits += 1;
+            turnover.debit_sum += amount.value();
+        } else {
+            turnover.credits += 1;
+            turnover.credit_sum += amount.value();
+        }
+    }
+
+    /// Takes back a transaction that was in the ledger already.
+    pub(super) fn take_back(&mut self, amount: &Amount) {
+        self.transactions -= 1;
+        self.known += 1;
+        let turnover = self.turnovers.entry(amount.currency()).or_default();
+        if amount.value().is_sign_negative() {
+            turnover.debits -= 1;
+            turnover.debit_sum -= amount.value();
+        } else {
+            turnover.credits -= 1;
+            turnover.credit_sum -= amount.value();
+        }
+        if *turnover == Turnover::default() {
+            self.turnovers.remove(&amount.currency());
+        }
+    }
 }
 
 /// Result of an import.
-type Result<T, E = ImportError> = std::result::Result<T, E>;
+pub(super) type Result<T, E = ImportError> = std::result::Result<T, E>;
 
 /// Error of an import; nothing was loaded. No variant repeats account data.
 #[derive(Debug, thiserror::Error)]
@@ -79,25 +133,20 @@ pub enum ImportError {
         /// Closing balance minus the sum of the entries.
         difference: Decimal,
     },
+    /// An option cannot be used with this file.
+    #[error("{option}: {problem}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// The problem.
+        problem: String,
+    },
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
     Read(#[from] std::io::Error),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl From<BatchError> for ImportError {
-    fn from(error: BatchError) -> Self {
-        match error {
-            BatchError::Known { line, path } => Self::Line {
-                line,
-                path: path.to_owned(),
-                problem: KNOWN.to_owned(),
-            },
-            BatchError::Sql(error) => error.into(),
-        }
-    }
 }
 
 impl From<sqlx::Error> for ImportError {
@@ -214,15 +263,21 @@ impl Import {
             }
             if let Err(error) = self.take_line(&line).await {
                 // Reports an undetected error of an earlier line first.
-                self.batch.write(&mut self.sql).await?;
+                self.write().await?;
                 return Err(error);
             }
         }
-        self.batch.write(&mut self.sql).await?;
+        self.write().await?;
         if self.line == 1 {
             return Err(self.wrong(".", "the file is empty"));
         }
         self.set_balances().await
+    }
+
+    /// Writes all rows of the batch.
+    async fn write(&mut self) -> Result<()> {
+        let known = self.batch.write(&mut self.sql).await?;
+        check_known(&known)
     }
 
     /// The numbers that are in the database.
@@ -478,10 +533,11 @@ impl Import {
                 .filter(|_| entry.booking_date.is_some())
                 .map(str::to_owned),
             details: self.json(&record.details)?,
+            amount: entry.amount,
         };
-        self.batch.push(row, &mut self.sql).await?;
-        self.imported.transactions += 1;
-        Ok(())
+        let known = self.batch.push(row, &mut self.sql).await?;
+        self.imported.add(&entry.amount);
+        check_known(&known)
     }
 
     /// Checks that the entry is not in the future, and that its other day is near.
@@ -572,5 +628,17 @@ impl Import {
             return Err(self.wrong(path, KNOWN));
         }
         Ok(())
+    }
+}
+
+/// Fails if a transaction is there already.
+fn check_known(known: &[Row]) -> Result<()> {
+    match known.first() {
+        None => Ok(()),
+        Some(row) => Err(ImportError::Line {
+            line: row.line,
+            path: row.id_path.to_owned(),
+            problem: KNOWN.to_owned(),
+        }),
     }
 }

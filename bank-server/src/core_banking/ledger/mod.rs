@@ -1,8 +1,10 @@
 //! The built-in ledger: a core banking system on the server's own database.
 
 mod batch;
+mod currencies;
 mod import;
 mod pages;
+mod statements;
 mod sums;
 #[cfg(test)]
 mod tests;
@@ -20,7 +22,10 @@ use shared_types::xs2a::transaction::Transaction;
 use sqlx::FromRow;
 use sqlx::any::AnyRow;
 
-pub use self::import::{ImportError, Imported, import};
+pub use self::import::{ImportError, Imported, Turnover, import};
+pub use self::statements::{
+    DecimalSign, Encoding, Format, ImportOptions, NewAccountHolder, import_file,
+};
 use super::{Arrived, CoreBanking, CoreBankingError, Listed, Page, Result, TransactionQuery};
 use crate::domain::{Account, AccountId, AccountKind, PsuId};
 use crate::store::columns::Columns;

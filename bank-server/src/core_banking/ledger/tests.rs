@@ -1,6 +1,8 @@
 //! The ledger: importing whole or not at all, and reading page by page.
 
 use chrono::{Days, NaiveDate};
+use rust_decimal::Decimal;
+use shared_types::xs2a::money::Currency;
 use shared_types::xs2a::transaction::BookingStatus;
 use sqlx::Row as _;
 use tempfile::TempDir;
@@ -56,12 +58,20 @@ async fn the_example_of_the_documentation_is_loaded_and_adds_up() {
     let imported = import(&scene.database, TODAY, example().join("\n").as_bytes())
         .await
         .unwrap();
+    let turnover = Turnover {
+        credits: 1,
+        credit_sum: Decimal::from(1200),
+        debits: 3,
+        debit_sum: Decimal::new(-14150, 2),
+    };
     assert_eq!(
         imported,
         Imported {
             customers: 1,
             accounts: 2,
-            transactions: 4
+            transactions: 4,
+            turnovers: [(Currency::EUR, turnover)].into(),
+            ..Imported::default()
         }
     );
     let ledger = Ledger::new(scene.database.clone());

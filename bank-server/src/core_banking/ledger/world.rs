@@ -14,6 +14,8 @@ use shared_types::xs2a::text::Text;
 use shared_types::xs2a::transaction::Transaction;
 use uuid::Uuid;
 
+use super::currencies;
+
 /// The version that this program reads and writes.
 pub const VERSION: u32 = 1;
 
@@ -192,7 +194,7 @@ fn unusable(given: &Value) -> Option<(String, &'static str)> {
             Some((String::new(), "empty: give a text, or leave the field out"))
         }
         Value::Object(fields) => fields.iter().find_map(|(name, value)| {
-            let is_unknown = |code: &str| !ISO_4217.split(' ').any(|known| known == code);
+            let is_unknown = |code: &str| !currencies::is_known(code);
             if CURRENCIES.contains(&name.as_str()) && value.as_str().is_some_and(is_unknown) {
                 return Some((name.clone(), "no currency of ISO 4217"));
             }
@@ -204,19 +206,3 @@ fn unusable(given: &Value) -> Option<(String, &'static str)> {
         _ => None,
     }
 }
-
-/// The currencies in which an account can be held (ISO 4217, list one of 2026, without codes for
-/// tests and metals, and without `XXX`: each currency of a multi-currency account is an account
-/// here). A currency that has just ended stays.
-const ISO_4217: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND \
-    BOB BOV BRL BSD BTN BWP \
-    BYN BZD CAD CDF CHE CHF CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB \
-    EUR FJD FKP GBP GEL GHS \
-    GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW \
-    KRW KWD KYD KZT LAK LBP \
-    LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK \
-    NPR NZD OMR PAB PEN PGK \
-    PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP \
-    SZL THB TJS TMT TND TOP \
-    TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAD XAF XCD XCG XOF XPF \
-    YER ZAR ZMW ZWG";
