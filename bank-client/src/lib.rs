@@ -238,6 +238,7 @@ mod error;
 mod execute;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod handshake_layer;
 pub mod http;
 pub mod identity;
 mod limits;
