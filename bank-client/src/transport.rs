@@ -120,7 +120,7 @@ pub(crate) async fn send_once(
     if let Err(kind @ ErrorKind::Interrupted { .. }) = &mut outcome
         && let Some(secured) = connections.secured()
         && let threads = secured.setup.credentials.handshake_threads()
-        && let alert = fetch_alert(&secured.tls, threads.as_ref(), &bank.base)
+        && let alert = Box::pin(fetch_alert(&secured.tls, threads.as_ref(), &bank.base))
         && let Ok(Some(alert)) = timeout(bank.limits.connecting, alert).await
     {
         *kind = ErrorKind::TheyRefused { alert };

@@ -25,13 +25,27 @@ const MODULES: &[&str] = &[
 /// A token with the label `bank`. SoftHSM finds it by an environment variable, so only programs that
 /// are started by [`own`](Self::own) and its like see it.
 pub struct SoftToken {
-    folder: TempDir,
+    folder: PathBuf,
+    _removed_on_drop: Option<TempDir>,
 }
 
 impl SoftToken {
     pub fn make() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let token = Self { folder };
+        let token = Self::make_in(folder.path());
+        Self {
+            _removed_on_drop: Some(folder),
+            ..token
+        }
+    }
+
+    /// In a folder that outlives it. A process to which [`variables`](Self::variables) were given
+    /// can make it for itself.
+    pub fn make_in(folder: &Path) -> Self {
+        let token = Self {
+            folder: folder.to_owned(),
+            _removed_on_drop: None,
+        };
         fs::create_dir(token.tokens()).unwrap();
         let configuration = format!(
             "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
@@ -52,6 +66,16 @@ impl SoftToken {
         token
     }
 
+    /// Variables by which a process finds a token in that folder, directly and through a server.
+    pub fn variables(folder: &Path) -> [(&'static str, String); 2] {
+        let path = |name: &str| folder.join(name).display().to_string();
+        let socket = format!("unix:path={}", path("socket"));
+        [
+            ("SOFTHSM2_CONF", path("softhsm2.conf")),
+            ("P11_KIT_SERVER_ADDRESS", socket),
+        ]
+    }
+
     /// The library.
     pub fn module() -> &'static Path {
         let found = MODULES.iter().map(Path::new).find(|path| path.exists());
@@ -59,7 +83,7 @@ impl SoftToken {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 
     fn tokens(&self) -> PathBuf {
@@ -96,7 +120,7 @@ impl SoftToken {
     /// A program of this workspace that sees the token.
     pub fn own(&self, name: &str) -> Command {
         let mut command = own(name);
-        command.env("SOFTHSM2_CONF", self.configuration());
+        command.envs(Self::variables(&self.folder));
         command
     }
 
@@ -165,7 +189,8 @@ impl SoftToken {
 
 /// The id of the key with that label.
 fn id_of(label: &str) -> String {
-    label.bytes().map(|byte| format!("{byte:02x}")).collect()
+    let each = label.bytes().map(|byte| format!("{byte:02x}"));
+    each.collect::<Vec<_>>().concat()
 }
 
 /// The client module of p11-kit, on Debian and elsewhere.
@@ -205,14 +230,6 @@ impl TokenServer {
         let client = found.expect("p11-kit is not installed: run tests/run");
         let direct = SoftToken::module().display().to_string();
         token.uri(Some(label)).replace(&direct, client)
-    }
-
-    /// A program of this workspace that uses the server.
-    pub fn own(token: &SoftToken, name: &str) -> Command {
-        let mut command = own(name);
-        let address = format!("unix:path={}", token.path("socket").display());
-        command.env("P11_KIT_SERVER_ADDRESS", address);
-        command
     }
 
     /// Answers nothing from now on.

@@ -17,7 +17,7 @@ pub enum KeyLocation {
     /// runs.
     File(PathBuf),
     /// A key on a token.
-    Token(Pkcs11Uri),
+    Token(Box<Pkcs11Uri>),
 }
 
 impl KeyLocation {
@@ -62,7 +62,7 @@ impl FromStr for KeyLocation {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if Pkcs11Uri::is_meant(text.as_bytes()) {
-            return text.parse().map(Self::Token);
+            return Ok(Self::Token(Box::new(text.parse()?)));
         }
         Ok(Self::File(PathBuf::from(text)))
     }

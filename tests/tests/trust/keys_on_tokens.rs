@@ -2,6 +2,7 @@
 //! comes back. The token is SoftHSM's; the other end is OpenSSL.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bank_client::environment::{Clock as _, SystemClock};
+use bank_client::{Bank, Error, ErrorKind};
 use fixtures::openssl_client::{Reaction, Tls, call};
 use fixtures::pki::{Identity, Pki, Wanted, bank_b};
 use openssl::x509::X509;
@@ -17,12 +19,14 @@ use shared_types::pki::trust::{Anchors, Usage, judge};
 use tests::files::replace;
 use tests::held_connection::{HeldConnection, connect};
 use tests::http::LAST_STATUS_REQUEST;
+use tests::lone_bank::LoneBank;
 use tests::operator;
 use tests::process::{Process, bank_toml, prepare};
 use tests::programs::both;
 use tests::sdk::BANK_B;
 use tests::soft_token::{PIN, SoftToken, TokenServer};
-use tests::wait::wait_for;
+use tests::tls_terminator::Manners;
+use tests::wait::{wait_for, wait_until};
 
 /// Writes the configuration of Bank B with another certificate and key.
 fn configure(folder: &Path, certificate: &str, key: &str) {
@@ -203,8 +207,7 @@ async fn each_fault_of_a_key_is_told_at_its_place() {
     token.write_pin("");
     assert!(check(&good).1.contains("which is empty"));
     token.write_pin(PIN);
-    let open = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    fs::set_permissions(token.pin_file(), open).unwrap();
+    fs::set_permissions(token.pin_file(), fs::Permissions::from_mode(0o644)).unwrap();
     assert!(
         check(&good)
             .1
@@ -511,7 +514,7 @@ async fn a_token_that_hangs_or_goes_away_stalls_nothing_else() {
         text.replace("[xs2a]", "[xs2a]\nworkers = 1"),
     )
     .unwrap();
-    let command = TokenServer::own(&token, "bank-server");
+    let command = token.own("bank-server");
     let bank = Process::started_by(command, &configuration, &pki.bank_a.qwac).await;
     let mut open = HeldConnection::accepted(bank.tpp.bank, &pki.bank_a.qwac);
     assert!(is_served(&bank, Tls::V1_3));
@@ -544,4 +547,154 @@ async fn a_token_that_hangs_or_goes_away_stalls_nothing_else() {
     load.more(&load.served).await;
     load.end();
     assert_eq!(open.get_status().status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_are_served_with_a_key_on_the_token() {
+    let (folder, pki) = prepare().await;
+    let token = SoftToken::make();
+    token.import("pages", &pki.bank_b.qwac.key_pem);
+    let configuration = folder.path().join("bank.toml");
+    let text = fs::read_to_string(&configuration).unwrap();
+    let pages = format!(
+        "[online_banking]\nlisten = \"127.0.0.1:0\"\norigin = \"https://localhost:0\"\n\
+         certificate = \"pki/bank-b/qwac.pem\"\nprivate_key = \"{}\"\n",
+        token.uri(Some("pages"))
+    );
+    fs::write(&configuration, format!("{text}\n{pages}")).unwrap();
+    let bank = serve(&token, folder.path(), &pki.bank_a.qwac).await;
+    let log = fs::read_to_string(&bank.log).unwrap();
+    let (_, after) = log.split_once("https://localhost:").unwrap();
+    let port = after.split('"').next().unwrap();
+    let address = format!("127.0.0.1:{port}").parse().unwrap();
+    let request =
+        format!("GET /log-in HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n");
+    for tls in [Tls::V1_3, Tls::V1_2] {
+        let met = call(address, None, tls, &request).unwrap().reaction;
+        let Reaction::Http(answer) = met else {
+            panic!("{met:?}")
+        };
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    // The pages alone are out: TPPs are served.
+    token.pull();
+    let problem = "online_banking.private_key: pkcs11:token=bank;object=pages";
+    wait_until_ready(&bank, "HTTP/1.1 200", problem).await;
+    assert!(is_served(&bank, Tls::V1_3));
+    token.put_back();
+    wait_until_ready(&bank, "HTTP/1.1 200", "\"problems\":[]").await;
+}
+
+/// Banks, TPPs and an authority of the sandbox sign on a token: the whole story ends as ever.
+#[test]
+fn the_sandbox_tells_the_whole_story_with_keys_on_a_token() {
+    let (folder, token) = (tempfile::tempdir().unwrap(), SoftToken::make());
+    let run = || {
+        let mut sandbox = token.own("sandbox");
+        let sandbox = sandbox.args(["--once", "--port-base", "0", "--dir"]);
+        let output = sandbox.arg(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{}", both(&output));
+    };
+    run();
+    let keys = [
+        "pki/bank-a/qwac.key",
+        "pki/bank-b/qwac.key",
+        "pki/budget-app/qwac.key",
+        "scheme-ca/ca1/root.key",
+        "scheme-ca/ca1/issuing.key",
+    ];
+    for key in keys {
+        let file = folder.path().join(key);
+        let label = key.replace('/', "-");
+        token.import(&label, &fs::read_to_string(&file).unwrap());
+        replace(&file, token.uri(Some(&label)));
+    }
+    run();
+    for key in keys {
+        let text = fs::read_to_string(folder.path().join(key)).unwrap();
+        assert!(text.starts_with("pkcs11:"), "{key} is made anew");
+    }
+}
+
+/// The folder of the token that a process has been given.
+const TOKEN_FOLDER: &str = "TOKEN_FOLDER";
+
+/// Runs a test of this module in a process that sees a token.
+fn in_a_process_with_a_token(test: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture"])
+        .arg(format!("keys_on_tokens::{test}"))
+        .envs(SoftToken::variables(folder.path()))
+        .env(TOKEN_FOLDER, folder.path())
+        .output()
+        .unwrap();
+    let said = both(&output);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_sdk_reports_a_token_that_is_gone_and_goes_on_when_it_is_back() {
+    in_a_process_with_a_token("within_the_process_of_an_app");
+}
+
+/// The app has one thread.
+#[tokio::test]
+#[ignore = "needs a token: run by the test above"]
+async fn within_the_process_of_an_app() {
+    let folder = std::env::var_os(TOKEN_FOLDER).unwrap();
+    let token = SoftToken::make_in(Path::new(&folder));
+    let (bank, _) = LoneBank::mocked(Manners::Honest).await;
+    token.import("app", &bank.pki.bank_a.qwac.key_pem);
+    let mut server = TokenServer::start(&token);
+    let handle = |uri: String| {
+        let own = Identity {
+            chain_pem: bank.pki.bank_a.qwac.chain_pem.clone(),
+            key_pem: uri,
+        };
+        bank.builder_for(bank.front, BANK_B, &own).build().unwrap()
+    };
+    // Each handle makes its connection with the first call that succeeds. The bank knows nothing.
+    let call = async |handle: &Bank| handle.consent_status("none").await.unwrap_err();
+    let is_reached = |error: &Error| matches!(error.kind, ErrorKind::Status { status: 404, .. });
+    let reached = call(&handle(token.uri(Some("app")))).await;
+    assert!(is_reached(&reached), "{reached:?}");
+    let [first, second] = [(); 2].map(|()| handle(TokenServer::uri(&token, "app")));
+
+    server.hang();
+    let (started, mut longest) = (Instant::now(), Duration::ZERO);
+    let ticking = async {
+        let mut last = Instant::now();
+        loop {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+    };
+    let error = tokio::select! {
+        error = call(&first) => error,
+        () = ticking => unreachable!(),
+    };
+    assert!(matches!(error.kind, ErrorKind::OwnKey { .. }), "{error:?}");
+    assert!(error.is_transient() && error.is_unasked());
+    let said = error.to_string();
+    assert!(said.contains("has not answered within"), "{said}");
+    assert!(started.elapsed() > Duration::from_secs(1));
+    let stood_still = longest > Duration::from_secs(1);
+    assert!(!stood_still, "the app stood still for {longest:?}");
+
+    server.go_on();
+    let goes_on = async |handle: &Bank| is_reached(&call(handle).await).then_some(());
+    wait_until("the token", async || goes_on(&first).await).await;
+
+    drop(server);
+    let error = call(&second).await;
+    assert!(matches!(error.kind, ErrorKind::OwnKey { .. }), "{error:?}");
+    server = TokenServer::start(&token);
+    wait_until("the token", async || goes_on(&second).await).await;
+    drop(server);
 }

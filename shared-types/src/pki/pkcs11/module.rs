@@ -295,7 +295,7 @@ where
 {
     match threads {
         None => Ok(handshake.await),
-        Some(threads) => threads.run(handshake).await,
+        Some(threads) => Box::pin(threads.run(handshake)).await,
     }
 }
 

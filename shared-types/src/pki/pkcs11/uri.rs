@@ -407,8 +407,12 @@ mod tests {
     proptest! {
         #[test]
         fn any_label_can_be_written(label in "[^\\pC]{1,20}", id in prop::collection::vec(any::<u8>(), 1..20)) {
-            let encoded = |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
-            let text = format!("pkcs11:token={};id={}?module-name=m", encoded(label.as_bytes()), encoded(&id));
+            let encoded = |bytes: &[u8]| {
+                let each = bytes.iter().map(|byte| format!("%{byte:02X}"));
+                each.collect::<Vec<_>>().concat()
+            };
+            let (label_text, id_text) = (encoded(label.as_bytes()), encoded(&id));
+            let text = format!("pkcs11:token={label_text};id={id_text}?module-name=m");
             let uri: Pkcs11Uri = text.parse().unwrap();
             prop_assert_eq!(uri.token.label, Some(label));
             prop_assert_eq!(uri.id, Some(id));
