@@ -7,11 +7,13 @@ use reqwest::Client;
 use shared_types::environment::Clock;
 use shared_types::pki::credentials::Credentials;
 use shared_types::pki::eidas::OrganisationId;
+use shared_types::pki::pkcs11::HandshakeThreads;
 use shared_types::pki::trust::Anchors;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::error::ConfigurationError;
+use crate::handshake_layer::HandshakeLayer;
 use crate::limits::Limits;
 use crate::revocation::Revocation;
 use crate::tls::ServerVerifier;
@@ -90,9 +92,12 @@ impl Connections {
 
     fn to(peer: Peer, limits: &Limits) -> Result<Self, ConfigurationError> {
         let client = match &peer {
-            Peer::Bank(secured) => client(secured.tls.clone(), true, limits)?,
+            Peer::Bank(secured) => {
+                let threads = secured.setup.credentials.handshake_threads();
+                client(secured.tls.clone(), threads, true, limits)?
+            }
             #[cfg(feature = "test-util")]
-            Peer::Mock => client(without_trust()?, false, limits)?,
+            Peer::Mock => client(without_trust()?, None, false, limits)?,
         };
         Ok(Self {
             peer,
@@ -145,10 +150,15 @@ impl Connections {
 )]
 fn client(
     tls: rustls::ClientConfig,
+    threads: Option<HandshakeThreads>,
     https_only: bool,
     limits: &Limits,
 ) -> Result<Client, reqwest::Error> {
-    Client::builder()
+    let mut builder = Client::builder();
+    if let Some(threads) = threads {
+        builder = builder.connector_layer(HandshakeLayer(threads));
+    }
+    builder
         .tls_backend_preconfigured(tls)
         .https_only(https_only)
         .no_proxy()

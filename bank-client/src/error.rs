@@ -143,6 +143,11 @@ pub enum ErrorKind {
         /// Its last failure.
         cause: Box<ErrorKind>,
     },
+    /// There is no connection: the token that holds our private key did not sign.
+    OwnKey {
+        /// The URI of the key, and what is wrong with it.
+        reason: String,
+    },
     /// Nothing was sent: the call's arguments make no valid request to this bank.
     Unsendable {
         /// Which part: a header, the path, or the body.
@@ -154,12 +159,13 @@ pub enum ErrorKind {
 
 impl Error {
     /// Whether the same request may well succeed later, with nothing changed at our end: the bank
-    /// could not be reached, broke off, was too slow, overloaded or down, or wants us to wait.
+    /// could not be reached, broke off, was too slow, overloaded or down, or wants us to wait; or the
+    /// token that holds our key did not sign.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         let is_deferred = matches!(
             self.kind,
-            ErrorKind::NotAsked { .. } | ErrorKind::CircuitOpen { .. }
+            ErrorKind::NotAsked { .. } | ErrorKind::CircuitOpen { .. } | ErrorKind::OwnKey { .. }
         );
         is_deferred || self.kind.is_too_often() || self.kind.is_outage()
     }
@@ -191,6 +197,7 @@ impl Error {
             ErrorKind::Unreachable { .. }
                 | ErrorKind::NotAsked { .. }
                 | ErrorKind::CircuitOpen { .. }
+                | ErrorKind::OwnKey { .. }
                 | ErrorKind::Unsendable { .. }
                 | ErrorKind::TheyRefused { .. }
                 | ErrorKind::WeRefused { .. }
@@ -423,6 +430,9 @@ impl Error {
             ErrorKind::Timeout { .. } | ErrorKind::Interrupted { .. } => "try again later",
             ErrorKind::NotAsked { .. } => "allow more calls at a time, or more time",
             ErrorKind::Unreachable { .. } => "check that the address is right and the bank is up",
+            ErrorKind::OwnKey { .. } => {
+                "check that the token is there, that its PIN is right, and that it answers"
+            }
             ErrorKind::CircuitOpen { .. } => "wait: the bank is asked again by itself, once",
         }
     }
@@ -549,6 +559,7 @@ impl ErrorKind {
             Self::Unreachable { .. } => "unreachable",
             Self::Interrupted { .. } => "interrupted",
             Self::CircuitOpen { .. } => "circuit open",
+            Self::OwnKey { .. } => "own key",
             Self::Unsendable { .. } => "unsendable",
         };
         name.to_owned()
@@ -642,6 +653,7 @@ impl ErrorKind {
                 )?;
                 cause.write_cause(bank, f)
             }
+            Self::OwnKey { reason } => write!(f, "{bank} was not asked: our key {reason}"),
             Self::Unsendable { part, reason } => {
                 write!(f, "{bank} was not asked: {part}: {reason}")
             }
@@ -734,6 +746,7 @@ mod tests {
                 false,
             ),
             (ErrorKind::NotAsked { limit }, false, false, false),
+            (ErrorKind::OwnKey { reason: cause() }, false, false, false),
             (status(400), false, true, false),
             (status(404), false, true, true),
             (status(405), false, true, true),

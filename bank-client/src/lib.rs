@@ -237,6 +237,7 @@ mod error;
 mod execute;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod handshake_layer;
 pub mod http;
 pub mod identity;
 mod limits;
@@ -267,6 +268,7 @@ pub use self::accounts::AccountInformation;
 pub use self::bank::{Bank, BankBuilder};
 pub use self::deviations::{Deviation, Deviations, Outcome};
 pub use self::error::{ConfigurationError, Error, ErrorKind};
+pub use self::handshake_layer::{HandshakeConnector, HandshakeLayer};
 pub use self::limits::Limits;
 pub use self::pages::{Entry, TransactionFilter};
 pub use self::response::{Entries, Response};

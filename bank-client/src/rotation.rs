@@ -33,7 +33,9 @@ use rustls_pki_types::UnixTime;
 use shared_types::files::FileWatcher;
 use shared_types::pki::credentials::{Credentials, CredentialsError};
 use shared_types::pki::eidas::{IdentityError, OrganisationId, organisation_of};
+use shared_types::pki::key_location::KeyLocation;
 use shared_types::pki::trust::{Anchors, Refusal, Usage, judge, validity};
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::bank::Bank;
@@ -138,6 +140,10 @@ fn organisation_of_own(credentials: &Credentials) -> Result<OrganisationId, Iden
 
 /// A certificate and its key in two PEM files, and whether they have changed.
 ///
+/// In place of the key's file there can be a key on a token, by its PKCS#11 URI; what is watched
+/// then is the certificate and the file with the PIN. Among the keys that the URI names, the
+/// certificate's is used, so that a new certificate brings its key along.
+///
 /// Two files cannot be replaced in one step. While one is new and the other still old, the pair
 /// does not fit and is reported as such; once both fit, it is read as if nothing had been. Each
 /// file is best replaced by renaming, so that none is seen half written; if it is seen so, that is
@@ -145,7 +151,7 @@ fn organisation_of_own(credentials: &Credentials) -> Result<OrganisationId, Iden
 #[derive(Debug)]
 pub struct CredentialFiles {
     certificate: PathBuf,
-    key: PathBuf,
+    key: KeyLocation,
     watched: FileWatcher,
 }
 
@@ -163,7 +169,7 @@ pub enum CredentialFilesError {
     /// Their content does not do.
     #[error("{} {error}", path.display())]
     Credentials {
-        /// The file that is wrong: the certificate's, or the key's.
+        /// The file that is wrong: the certificate's, or the key's; or the key's URI.
         path: PathBuf,
         /// The fault.
         error: CredentialsError,
@@ -172,14 +178,24 @@ pub enum CredentialFilesError {
 
 impl CredentialFiles {
     /// Reads both files. `certificate` holds our own certificate, then the issuing CA; `key` the
-    /// private key.
+    /// private key, or is the PKCS#11 URI of one on a token. That is used once, which blocks for
+    /// 10 s at most.
     pub fn open(
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
     ) -> Result<(Self, Credentials), CredentialFilesError> {
         let (certificate, key) = (certificate.into(), key.into());
+        let key = KeyLocation::try_from(key.as_path()).map_err(|error| {
+            CredentialFilesError::Credentials {
+                // The faulty URI may hold a PIN.
+                path: PathBuf::from("the URI of the key"),
+                error: error.into(),
+            }
+        })?;
+        let secret = key.secret_file().map(Path::to_owned);
+        let files = std::iter::once(certificate.clone()).chain(secret);
         let mut files = Self {
-            watched: FileWatcher::new(vec![certificate.clone(), key.clone()]),
+            watched: FileWatcher::new(files.collect()),
             certificate,
             key,
         };
@@ -189,7 +205,8 @@ impl CredentialFiles {
         Ok((files, credentials))
     }
 
-    /// Content of the files now, if it is something else than at the last look.
+    /// Content of the files now, if it is something else than at the last look. A key on a token is
+    /// used once then, which blocks for 10 s at most.
     ///
     /// Cost: where nothing changed, two questions to the file system.
     pub fn look(&mut self) -> Option<Result<Credentials, CredentialFilesError>> {
@@ -208,7 +225,16 @@ impl CredentialFiles {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            if let Some(found) = self.look() {
+            let looked = spawn_blocking(move || {
+                let found = self.look();
+                (self, found)
+            });
+            let found;
+            (self, found) = match looked.await {
+                Ok(looked) => looked,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            };
+            if let Some(found) = found {
                 take(found);
             }
         }
@@ -229,10 +255,15 @@ impl CredentialFiles {
                 .unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
                 .map_err(|error| unreadable(path, error))
         };
-        let (chain, key) = (next(&self.certificate)?, next(&self.key)?);
+        let chain = next(&self.certificate)?;
+        let secret = self.key.secret_file().map(&mut next).transpose()?;
+        let key = match &self.key {
+            KeyLocation::File(_) => secret.unwrap_or_default(),
+            KeyLocation::Token(uri) => uri.to_string().into_bytes(),
+        };
         Credentials::from_pem(&chain, &key).map_err(|error| CredentialFilesError::Credentials {
             path: if error.is_of_key() {
-                self.key.clone()
+                PathBuf::from(self.key.to_string())
             } else {
                 self.certificate.clone()
             },

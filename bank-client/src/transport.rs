@@ -119,7 +119,8 @@ pub(crate) async fn send_once(
     // A further handshake receives it.
     if let Err(kind @ ErrorKind::Interrupted { .. }) = &mut outcome
         && let Some(secured) = connections.secured()
-        && let alert = fetch_alert(&secured.tls, &bank.base)
+        && let threads = secured.setup.credentials.handshake_threads()
+        && let alert = Box::pin(fetch_alert(&secured.tls, threads.as_ref(), &bank.base))
         && let Ok(Some(alert)) = timeout(bank.limits.connecting, alert).await
     {
         *kind = ErrorKind::TheyRefused { alert };

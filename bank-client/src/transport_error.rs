@@ -5,9 +5,10 @@ use std::io;
 use std::sync::Arc;
 
 use reqwest::Url;
-use rustls::AlertDescription;
+use rustls::{AlertDescription, OtherError};
 use rustls_pki_types::ServerName;
 use shared_types::pki::alert::Alert;
+use shared_types::pki::pkcs11::{HandshakeThreads, KeyProblem, shake_hands};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -29,6 +30,12 @@ pub(crate) fn explain(error: &reqwest::Error, verifier: Option<&ServerVerifier>)
                     certificate: Box::new(refused.certificate),
                     reason: refused.reason,
                 };
+            }
+        }
+        Some(rustls::Error::Other(OtherError(inner))) => {
+            if let Some(problem) = inner.downcast_ref::<KeyProblem>() {
+                let reason = problem.text.clone();
+                return ErrorKind::OwnKey { reason };
             }
         }
         _ => {}
@@ -82,7 +89,11 @@ fn no_http(error: &(dyn StdError + 'static)) -> Option<&'static str> {
 /// In TLS 1.3 a bank's refusal comes after our side of the handshake. Over HTTP/1.1 the error of
 /// the first exchange holds it. The HTTP/2 library forgets it: there we connect once more, and
 /// listen. A bank that lets us in says hello (its SETTINGS) at once, so this takes one round trip.
-pub(crate) async fn fetch_alert(tls: &rustls::ClientConfig, url: &Url) -> Option<Alert> {
+pub(crate) async fn fetch_alert(
+    tls: &rustls::ClientConfig,
+    threads: Option<&HandshakeThreads>,
+    url: &Url,
+) -> Option<Alert> {
     let host = url
         .host_str()?
         .trim_start_matches('[')
@@ -92,7 +103,7 @@ pub(crate) async fn fetch_alert(tls: &rustls::ClientConfig, url: &Url) -> Option
         .await
         .ok()?;
     let connecting = TlsConnector::from(Arc::new(tls.clone())).connect(name, tcp);
-    let error = match connecting.await {
+    let error = match shake_hands(threads, connecting).await.ok()? {
         Ok(stream) if stream.get_ref().1.alpn_protocol() != Some(b"h2") => return None,
         Ok(mut stream) => stream.read(&mut [0]).await.err()?,
         Err(error) => error,

@@ -43,7 +43,7 @@ use bank_server::transport::connection::PeerKind;
 use bank_server::transport::fetch::FetchLimits;
 use bank_server::transport::listener::{ConnectionLimits, LogRejectedConnections, MtlsListener};
 use bank_server::transport::ocsp_worker::OcspOptions;
-use bank_server::transport::pem_files::Source;
+use bank_server::transport::pem_files::{KeySource, Source};
 use bank_server::transport::policy::{Admitted, CloseMessage, PeerRejection, Policy};
 use bank_server::transport::stream::MtlsStream;
 use bank_server::transport::trust_reloader::{PolicySource, Sources, TrustReloader};
@@ -232,7 +232,7 @@ async fn run(arguments: Arguments) -> Result<(), Vec<ConfigError>> {
     // The trust reloader reads all files, watches them, and applies changes.
     let sources = Sources {
         certificate: Source::new("--certificate", certificate),
-        private_key: Source::new("--key", key),
+        private_key: KeySource::new("--key", key),
         anchors: Source::each("--anchors", &anchors),
         intermediates: Source::each("--intermediates", &intermediates),
         gateways: Vec::new(),

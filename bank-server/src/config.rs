@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use shared_types::pki::key_location::KeyLocation;
 use shared_types::pki::revocation::UnknownStatus;
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
@@ -150,10 +151,11 @@ pub struct Xs2aConfig {
     #[serde(serialize_with = "schema::nothing")]
     #[schema(value_type = String, example = "qwac.pem")]
     pub certificate: PathBuf,
-    /// PEM or DER file: the private key of the certificate, with file mode 600.
+    /// PEM or DER file: the private key of the certificate, with file mode 600. Or a key on a
+    /// token, by its PKCS#11 URI: see [keys-on-tokens.md](keys-on-tokens.md).
     #[serde(serialize_with = "schema::nothing")]
     #[schema(value_type = String, example = "qwac.key")]
-    pub private_key: PathBuf,
+    pub private_key: KeyLocation,
     /// PEM or DER files: the trust anchors. The system's root store is never used.
     #[serde(serialize_with = "schema::nothing")]
     #[schema(value_type = Vec<String>, example = json!(["ca1.pem"]))]
@@ -396,8 +398,14 @@ impl Config {
         let xs2a = &mut self.xs2a;
         let gateways = self.gateway_listener.iter_mut();
         let pages = self.online_banking.iter_mut();
-        let paths = [&mut xs2a.certificate, &mut xs2a.private_key]
-            .into_iter()
+        let mut pages = pages.collect::<Vec<_>>();
+        let core = self.core_banking.iter_mut();
+        let keys = std::iter::once(&mut xs2a.private_key)
+            .chain(core.flat_map(|core| &mut core.private_key));
+        for key in keys.chain(pages.iter_mut().flat_map(|pages| &mut pages.private_key)) {
+            *key = key.clone().in_folder(folder);
+        }
+        let paths = std::iter::once(&mut xs2a.certificate)
             .chain(&mut xs2a.anchors)
             .chain(&mut xs2a.intermediates)
             .chain(gateways.flat_map(|listener| &mut listener.gateways))
@@ -407,11 +415,7 @@ impl Config {
                     .iter_mut()
                     .flat_map(CoreBankingConfig::paths),
             )
-            .chain(
-                pages
-                    .flat_map(|pages| [&mut pages.certificate, &mut pages.private_key])
-                    .flatten(),
-            );
+            .chain(pages.iter_mut().flat_map(|pages| &mut pages.certificate));
         for path in paths {
             *path = folder.join(&*path);
         }

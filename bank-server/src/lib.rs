@@ -27,7 +27,6 @@ mod config_error;
 pub mod consent;
 pub mod core_banking;
 pub mod domain;
-mod file_mode;
 mod http;
 pub mod identity;
 mod keyed_locks;

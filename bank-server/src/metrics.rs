@@ -131,8 +131,7 @@ impl Collector for TrustMetrics {
         let current = "Current problems of trust: rejected reloads and expired parts";
         write("trust_problems", current, None, &ConstGauge::new(problems))?;
         let closed = ConstGauge::new(i64::from(report.closed));
-        let cause =
-            "1 if no peer can connect, for want of a fresh revocation list or a valid anchor";
+        let cause = "1 if no peer can connect, for want of a fresh revocation list, a valid anchor or our key";
         write("trust_closed", cause, None, &closed)?;
         if let Some(until) = report.certificate_until {
             let last = "The last second of our own certificate, since 1970";

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use actix_web::{HttpResponse, web};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::json;
+use shared_types::pki::credentials::Credentials;
 use tokio::time::timeout;
 
+use crate::config_error::ConfigError;
 use crate::core_banking::CoreBanking;
 use crate::core_banking::http::HttpCore;
 use crate::http::resource;
@@ -24,6 +26,8 @@ pub(crate) struct Health {
     pub(crate) http_core: Option<Arc<HttpCore>>,
     pub(crate) trust: Arc<ArcSwap<TrustReport>>,
     pub(crate) metrics: Metrics,
+    /// Certificate and key of online banking, if it has its own.
+    pub(crate) pages: Option<Credentials>,
     /// Each by the name of its listener.
     pub(crate) listeners: Vec<(&'static str, Arc<MtlsListener<Licences>>)>,
     pub(crate) probes: ReadinessProbes,
@@ -73,12 +77,17 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
         Err(problem) => problem.clone(),
     };
     let trust = health.trust.load();
+    let pages_key = health.pages.as_ref().and_then(Credentials::key_problem);
+    let pages_key =
+        pages_key.map(|problem| ConfigError::new("online_banking.private_key", problem.text));
     let of_core = health.http_core.as_ref().map(|core| core.problems());
-    let problems = trust
+    let problems: Vec<String> = trust
         .problems
         .iter()
-        .chain(of_core.iter().flat_map(|problems| &**problems));
-    let problems: Vec<String> = problems.map(ToString::to_string).collect();
+        .chain(&pages_key)
+        .chain(of_core.iter().flatten())
+        .map(ToString::to_string)
+        .collect();
     let closed = if trust.closed { "closed" } else { "ready" };
     let stopping = health
         .listeners

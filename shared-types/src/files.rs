@@ -30,6 +30,23 @@ pub async fn lock(path: &Path, patience: Duration) -> io::Result<File> {
     }
 }
 
+/// Whether others than its owner can write a file with secrets, or others than its owner and group
+/// can read it. Mounted secrets are often readable by a group. A missing file is not open.
+#[must_use]
+#[cfg(unix)]
+pub fn is_open_to_others(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o027 != 0)
+}
+
+/// Nothing is known of others on this system.
+#[must_use]
+#[cfg(not(unix))]
+pub fn is_open_to_others(_file: &Path) -> bool {
+    false
+}
+
 /// Files that are read together.
 #[derive(Debug)]
 pub struct FileWatcher {

@@ -97,8 +97,13 @@ impl ChildProcess {
         self.signal("TERM");
     }
 
+    /// Sends a signal: to its process group, if it is ended with that.
     pub fn signal(&self, signal: &str) {
-        assert!(kill(signal, &self.id().to_string()));
+        let group = match self.on_drop {
+            OnDrop::KillGroup => "-",
+            OnDrop::Kill | OnDrop::Terminate => "",
+        };
+        assert!(kill(signal, &format!("{group}{}", self.id())));
     }
 
     /// Kills the process, and reaps it.

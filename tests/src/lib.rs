@@ -37,6 +37,7 @@ pub mod running_sandbox;
 pub mod schema_values;
 pub mod script;
 pub mod sdk;
+pub mod soft_token;
 pub mod stores;
 pub mod tcp_proxy;
 pub mod tls_terminator;

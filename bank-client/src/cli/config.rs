@@ -7,12 +7,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bank_client::credentials::Credentials;
+use bank_client::credentials::{Credentials, CredentialsError};
 use bank_client::directory::{BankEntry, BankId, Directory};
 use bank_client::revocation::Revocation;
 use bank_client::{Bank, Breaker, Retries};
 use etcetera::{AppStrategy as _, AppStrategyArgs, choose_app_strategy};
 use serde::Deserialize;
+use shared_types::files::is_open_to_others;
+use shared_types::pki::key_location::KeyLocation;
 use shared_types::pki::revocation::{FoundList, Issuers, List, Statuses, UnknownStatus};
 use shared_types::pki::trust::Anchors;
 use shared_types::xs2a::iban::Iban;
@@ -38,7 +40,7 @@ struct File {
 struct ProfileConfig {
     directory: PathBuf,
     certificate: PathBuf,
-    key: PathBuf,
+    key: KeyLocation,
     revocation: Option<RevocationConfig>,
     store: Option<PathBuf>,
     copy: Option<PathBuf>,
@@ -123,7 +125,7 @@ impl Profile {
         };
         Ok(Self {
             directory,
-            credentials: credentials(&at(&config.certificate), &at(&config.key))?,
+            credentials: credentials(&at(&config.certificate), &config.key.in_folder(folder))?,
             revocation: config
                 .revocation
                 .map_or_else(|| Ok(Revocation::default()), |config| config.read(folder))?,
@@ -299,6 +301,8 @@ const REVOCATION_ADVICE: &str =
 const CREDENTIALS_ADVICE: &str =
     "check that certificate and key name PEM files that belong together";
 
+const TOKEN_ADVICE: &str = "check the URI, that the token is there, and that its PIN is right";
+
 /// Reads a file that the command line or a profile names.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| {
@@ -311,29 +315,38 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     })
 }
 
-pub(super) fn credentials(certificate: &Path, key: &Path) -> Result<Credentials, Failure> {
-    if is_readable_by_others(key) {
+/// The private key that the command line names.
+pub(super) fn key_location(key: &Path) -> Result<KeyLocation, Failure> {
+    KeyLocation::try_from(key).map_err(|error| {
+        let cause = format!("--key {error}");
+        failure(cause, "name a file, or a key on a token by its PKCS#11 URI")
+    })
+}
+
+/// Reads a certificate, and the key that belongs to it.
+pub(super) fn credentials(certificate: &Path, key: &KeyLocation) -> Result<Credentials, Failure> {
+    if let KeyLocation::File(key) = key
+        && is_open_to_others(key)
+    {
         return Err(failure(
             format!("{}: others can read the private key", key.display()),
             format!("`chmod 600 {}`", key.display()),
         ));
     }
-    Credentials::from_pem(&read(certificate)?, &read(key)?).map_err(|error| {
-        let wrong = if error.is_of_key() { key } else { certificate };
-        failure(format!("{} {error}", wrong.display()), CREDENTIALS_ADVICE)
+    let secret = match key {
+        KeyLocation::File(path) => read(path)?,
+        KeyLocation::Token(uri) => uri.to_string().into_bytes(),
+    };
+    Credentials::from_pem(&read(certificate)?, &secret).map_err(|error| {
+        let wrong = if error.is_of_key() {
+            key.to_string()
+        } else {
+            certificate.display().to_string()
+        };
+        let advice = match error {
+            CredentialsError::Token(_) | CredentialsError::Uri(_) => TOKEN_ADVICE,
+            _ => CREDENTIALS_ADVICE,
+        };
+        failure(format!("{wrong} {error}"), advice)
     })
-}
-
-/// Whether others than the owner may write the key, or others than owner and group may read it. A
-/// group may read it, as with mounted secrets. Reading reports a missing file.
-#[cfg(unix)]
-fn is_readable_by_others(key: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    fs::metadata(key).is_ok_and(|found| found.permissions().mode() & 0o027 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_readable_by_others(_: &Path) -> bool {
-    false
 }

@@ -10,7 +10,7 @@ use shared_types::pki::trust::Anchors;
 use shared_types::xs2a::consent::ConsentRequest;
 
 use super::arguments::{Arguments, ConsentCommand, NewConsent, missing};
-use super::config::{Profile, credentials, read};
+use super::config::{Profile, credentials, key_location, read};
 use super::deviations;
 use super::failure::{Failure, failure};
 use super::screen::{Screen, consent_table, note, plain};
@@ -28,7 +28,7 @@ pub(super) fn bank(arguments: &Arguments, id: Option<&str>) -> Result<Bank, Fail
         explicit.url,
         explicit.organisation.clone(),
         anchors(explicit.anchors)?,
-        credentials(explicit.certificate, explicit.key)?,
+        credentials(explicit.certificate, &key_location(explicit.key)?)?,
     );
     if let Some(name) = explicit.name {
         builder = builder.name(name);

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf, absolute};
 
+use shared_types::pki::pkcs11::Pkcs11Uri;
+
 use super::arguments::{Arguments, Init};
 use super::config::config_path;
 use super::screen::Screen;
@@ -51,12 +53,14 @@ pub(super) fn write(init: &Init, arguments: &Arguments, screen: Screen) -> Resul
     screen.line("next: `bank-client banks`, then `bank-client connect BANK`")
 }
 
-/// An absolute path, or by default a file name relative to the configuration file's folder.
+/// An absolute path, a PKCS#11 URI as it is, or by default a file name relative to the configuration file's folder.
 fn given(path: Option<&Path>, otherwise: &str) -> PathBuf {
-    path.map_or_else(
-        || PathBuf::from(otherwise),
-        |path| absolute(path).unwrap_or_else(|_| path.to_owned()),
-    )
+    let is_uri = |path: &Path| Pkcs11Uri::is_meant(path.as_os_str().as_encoded_bytes());
+    match path {
+        None => PathBuf::from(otherwise),
+        Some(uri) if is_uri(uri) => uri.to_owned(),
+        Some(path) => absolute(path).unwrap_or_else(|_| path.to_owned()),
+    }
 }
 
 fn starter(profile: &str, directory: &Path, certificate: &Path, key: &Path) -> String {
@@ -69,7 +73,7 @@ fn starter(profile: &str, directory: &Path, certificate: &Path, key: &Path) -> S
 [profiles.{profile}]
 directory = {directory}   # the banks: docs/directory.md
 certificate = {certificate}   # our own QWAC, then the issuing CA
-key = {key}           # the private key of the certificate
+key = {key}           # the private key of the certificate, or its PKCS#11 URI
 
 # Consents and the local copy of accounts are stored encrypted in the system's data folder. To store
 # them elsewhere:

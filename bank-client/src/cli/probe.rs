@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bank_client::probe::{Probe, Report};
 
 use super::arguments::Arguments;
-use super::config::{Profile, credentials};
+use super::config::{Profile, credentials, key_location};
 use super::explicit_bank::anchors;
 use super::failure::{Exit, Failure, failure};
 use super::screen::{Screen, plain};
@@ -40,7 +40,7 @@ fn explicit_probe(address: &str, arguments: &Arguments) -> Result<Probe, Failure
     let mut probe =
         Probe::new(address, anchors(trusted)?).map_err(|error| failure(error, ADDRESS))?;
     if let Some((certificate, key)) = own {
-        probe = probe.credentials(credentials(certificate, key)?);
+        probe = probe.credentials(credentials(certificate, &key_location(key)?)?);
     }
     if let Some(organisation) = &explicit_bank.organisation {
         probe = probe.organisation(organisation.clone());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use shared_types::pki::key_location::KeyLocation;
 use url::Url;
 use utoipa::ToSchema;
 
@@ -23,10 +24,11 @@ pub struct CoreBankingConfig {
     #[serde(serialize_with = "super::schema::nothing")]
     #[schema(value_type = Option<String>, example = "core-client.pem")]
     pub certificate: Option<PathBuf>,
-    /// PEM or DER file: the private key of the certificate, with file mode 600.
+    /// PEM or DER file: the private key of the certificate, with file mode 600. Or a key on a
+    /// token, by its PKCS#11 URI: see [keys-on-tokens.md](keys-on-tokens.md).
     #[serde(serialize_with = "super::schema::nothing")]
     #[schema(value_type = Option<String>, example = "core-client.key")]
-    pub private_key: Option<PathBuf>,
+    pub private_key: Option<KeyLocation>,
     /// PEM or DER files: the trust anchors of the core's certificate. The system's root store is
     /// never used. Required with `https`.
     #[serde(default, serialize_with = "super::schema::nothing")]
@@ -65,8 +67,7 @@ impl CoreBankingConfig {
 
     /// The paths of the section.
     pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let own = self.certificate.iter_mut().chain(&mut self.private_key);
-        own.chain(&mut self.anchors)
+        self.certificate.iter_mut().chain(&mut self.anchors)
     }
 
     /// Errors that can be found without opening anything.

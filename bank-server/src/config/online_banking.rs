@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use shared_types::pki::key_location::KeyLocation;
 use url::{Host, Url};
 use utoipa::ToSchema;
 
@@ -25,10 +26,11 @@ pub struct OnlineBankingConfig {
     #[serde(serialize_with = "super::schema::nothing")]
     #[schema(value_type = Option<String>, example = "pages.pem")]
     pub certificate: Option<PathBuf>,
-    /// PEM or DER file: the private key of the certificate, with file mode 600.
+    /// PEM or DER file: the private key of the certificate, with file mode 600. Or a key on a
+    /// token, by its PKCS#11 URI: see [keys-on-tokens.md](keys-on-tokens.md).
     #[serde(serialize_with = "super::schema::nothing")]
     #[schema(value_type = Option<String>, example = "pages.key")]
-    pub private_key: Option<PathBuf>,
+    pub private_key: Option<KeyLocation>,
     /// Idle timeout of a session: it ends after this time without a request (Delegated Regulation
     /// (EU) 2018/389, article 4(3)(d): at most 5 minutes).
     #[serde(default = "default_idle_timeout_minutes")]

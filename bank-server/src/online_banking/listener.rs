@@ -1,9 +1,9 @@
 //! Listener for browsers: TLS without client certificates, or plain HTTP on loopback.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -15,7 +15,8 @@ use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use shared_types::pki::certificate::hosts;
 use shared_types::pki::credentials::{Credentials, provider};
-use shared_types::pki::trust::{Window, is_for_host, validity};
+use shared_types::pki::pkcs11::{HandshakeThreads, shake_hands};
+use shared_types::pki::trust::{is_for_host, validity};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,14 +29,11 @@ use url::{Host, Url};
 use super::client_address::TrustedProxies;
 use crate::config::OnlineBankingConfig;
 use crate::config_error::ConfigError;
-use crate::file_mode::is_open_to_others;
 
 /// Acceptor of connections from browsers. Cheap to clone, one for each worker.
 #[derive(Clone)]
 pub(crate) struct BrowserListener {
-    tls: Option<TlsAcceptor>,
-    /// Validity of the certificate.
-    window: Option<Window>,
+    tls: Option<Tls>,
     permits: Arc<Semaphore>,
     sources: SourceLimit,
     timeouts: BrowserTimeouts,
@@ -67,10 +65,8 @@ impl BrowserListener {
         connections: usize,
         timeouts: BrowserTimeouts,
     ) -> Result<Self, Vec<ConfigError>> {
-        let (tls, window) = tls(config)?.unzip();
         Ok(Self {
-            tls,
-            window: window.flatten(),
+            tls: tls(config)?,
             permits: Arc::new(Semaphore::new(connections)),
             sources: SourceLimit {
                 each: (connections / SHARE).max(1),
@@ -87,10 +83,16 @@ impl BrowserListener {
         config: &OnlineBankingConfig,
         now: UnixTime,
     ) -> Option<ConfigError> {
-        let refusal = self.window?.check(now).err()?;
+        let own = self.tls.as_ref()?.credentials.chain().first()?;
+        let refusal = validity(own)?.check(now).err()?;
         let path = config.certificate.as_ref()?.display();
         let problem = format!("{path}: {refusal}");
         Some(ConfigError::new("online_banking.certificate", problem))
+    }
+
+    /// Certificate and key, if the pages have one of their own.
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
+        self.tls.as_ref().map(|tls| &tls.credentials)
     }
 
     /// Accepts a connection, or closes it at once if there are too many.
@@ -133,34 +135,47 @@ impl BrowserListener {
     }
 }
 
-/// Acceptor with the validity of its certificate.
-type Tls = (TlsAcceptor, Option<Window>);
+/// Acceptor with its certificate and key.
+#[derive(Clone)]
+struct Tls {
+    acceptor: TlsAcceptor,
+    handshake_threads: Option<HandshakeThreads>,
+    credentials: Credentials,
+}
+
+impl Tls {
+    async fn accept(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let handshake = self.acceptor.accept(tcp);
+        shake_hands(self.handshake_threads.as_ref(), handshake).await?
+    }
+}
 
 /// TLS without client certificates.
 fn tls(config: &OnlineBankingConfig) -> Result<Option<Tls>, Vec<ConfigError>> {
     let (Some(certificate), Some(key)) = (&config.certificate, &config.private_key) else {
         return Ok(None);
     };
-    let fault = |place: &str, path: &Path, problem: &dyn std::fmt::Display| {
-        let place = format!("online_banking.{place}");
-        ConfigError::new(place, format!("{} {problem}", path.display()))
+    let fault = |place: &str, of: &dyn Display, problem: &dyn Display| {
+        ConfigError::new(format!("online_banking.{place}"), format!("{of} {problem}"))
     };
-    let read = |place: &str, path: &Path| {
-        std::fs::read(path).map_err(|error| fault(place, path, &format!("cannot be read: {error}")))
-    };
-    let (chain, secret) = match (read("certificate", certificate), read("private_key", key)) {
+    let of_certificate =
+        |problem: &dyn Display| fault("certificate", &certificate.display(), problem);
+    let of_key = |problem: &dyn Display| fault("private_key", key, problem);
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    let chain = std::fs::read(certificate).map_err(|error| of_certificate(&unreadable(error)));
+    let secret = key.read().map_err(|error| of_key(&unreadable(error)));
+    let (chain, secret) = match (chain, secret) {
         (Ok(chain), Ok(secret)) => (chain, secret),
         (chain, secret) => return Err([chain.err(), secret.err()].into_iter().flatten().collect()),
     };
-    if is_open_to_others(key) {
-        let problem = "is open to others; run chmod 600";
-        return Err(vec![fault("private_key", key, &problem)]);
+    if key.is_open_to_others() {
+        return Err(vec![of_key(&"is open to others; run chmod 600")]);
     }
     let credentials = Credentials::from_pem(&chain, &secret).map_err(|error| {
         vec![if error.is_of_key() {
-            fault("private_key", key, &error)
+            of_key(&error)
         } else {
-            fault("certificate", certificate, &error)
+            of_certificate(&error)
         }]
     })?;
     if let Some(leaf) = credentials.chain().first()
@@ -175,19 +190,22 @@ fn tls(config: &OnlineBankingConfig) -> Result<Option<Tls>, Vec<ConfigError>> {
         };
         let host = config.origin.host_str().unwrap_or_default();
         let problem = format!("{is_for}, and browsers look for {host} (online_banking.origin)");
-        return Err(vec![fault("certificate", certificate, &problem)]);
+        return Err(vec![of_certificate(&problem)]);
     }
     let mut tls = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| vec![fault("certificate", certificate, &error)])?
+        .map_err(|error| vec![of_certificate(&error)])?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(
             (*credentials.certified_key()).clone(),
         )));
     // A page is one request and a stylesheet that browsers keep: HTTP/2 would gain nothing.
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let window = credentials.chain().first().and_then(validity);
-    Ok(Some((TlsAcceptor::from(Arc::new(tls)), window)))
+    Ok(Some(Tls {
+        acceptor: TlsAcceptor::from(Arc::new(tls)),
+        handshake_threads: credentials.handshake_threads(),
+        credentials,
+    }))
 }
 
 /// Whether a certificate is for the host of that address.

@@ -26,13 +26,12 @@ use self::descriptors::connection_budget;
 pub use self::descriptors::raise_limit;
 use self::removal::Removal;
 pub use self::running::RunningBank;
-use self::sockets::{bind, listener, open_pages};
+use self::sockets::{Pages, bind, listener, open_pages};
 use self::transport_config::{connection_limits, licence_source, sources};
 use self::workers::{PeriodicWork, Sockets, TrustUpdates, run};
 use crate::config::{Config, ConfigError, Origin};
 use crate::core_banking::CoreBanking;
 use crate::core_banking::http::HttpCore;
-use crate::file_mode::is_open_to_others;
 use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::metrics::{Metrics, Parts};
 use crate::operator::{Health, ReadinessProbes};
@@ -43,6 +42,7 @@ use crate::store::{Database, DatabaseLocation, StoreError, open_to_others};
 use crate::telemetry::request_metrics::{ConnectionMetrics, RequestMetrics};
 use crate::transport::listener::{ConnectionObserver, LogRejectedConnections, MtlsListener};
 use crate::transport::trust_reloader::{TrustReloader, TrustReport};
+use shared_types::files::is_open_to_others;
 
 /// Builder of a bank server.
 ///
@@ -236,7 +236,13 @@ impl BankServer {
             listeners.push(("gateway_listener", socket, for_gateways));
             gateway_address = Some(address);
         }
-        let health = health(&app_context, &report, &listeners, &request_metrics);
+        let health = health(
+            &app_context,
+            &report,
+            &listeners,
+            &request_metrics,
+            pages.as_ref(),
+        );
         let probes = health.probes.clone();
         let health = web::Data::new(health);
         let open_listeners = listeners
@@ -367,6 +373,7 @@ fn health(
     report: &Arc<ArcSwap<TrustReport>>,
     listeners: &[(&'static str, TcpListener, Arc<MtlsListener<Licences>>)],
     request_metrics: &RequestMetrics,
+    pages: Option<&Pages>,
 ) -> Health {
     let listeners = listeners
         .iter()
@@ -385,6 +392,7 @@ fn health(
             sca: &app_context.sca,
             http_core: app_context.http_core.as_deref(),
         }),
+        pages: pages.and_then(|pages| pages.listener.credentials().cloned()),
         listeners,
         probes: ReadinessProbes::default(),
     }

@@ -10,7 +10,7 @@ use crate::transport::certificate_header::{CertificateHeader, X_SSL_CLIENT_CERT}
 use crate::transport::fetch::FetchLimits;
 use crate::transport::listener::ConnectionLimits;
 use crate::transport::ocsp_worker::OcspOptions;
-use crate::transport::pem_files::Source;
+use crate::transport::pem_files::{KeySource, Source};
 use crate::transport::trust_reloader::Sources;
 
 /// Bodies of the largest size that an organisation may have on the way at a time; more of smaller
@@ -56,7 +56,7 @@ pub(super) fn sources(config: &Config) -> Sources {
         lists.partition(|list| is_address(&address(list)));
     Sources {
         certificate: Source::new("xs2a.certificate", &xs2a.certificate),
-        private_key: Source::new("xs2a.private_key", &xs2a.private_key),
+        private_key: KeySource::new("xs2a.private_key", xs2a.private_key.clone()),
         anchors: Source::each("xs2a.anchors", &xs2a.anchors),
         intermediates: Source::each("xs2a.intermediates", &xs2a.intermediates),
         gateways: Source::each("gateway_listener.gateways", gateways),

@@ -13,7 +13,7 @@ use super::pool::{Pool, code};
 use super::row_cache::{Caches, Freshness};
 use super::{Database, Result, Shared, StoreError, lock, migrations, schema};
 use crate::config::Server;
-use crate::file_mode::is_open_to_others;
+use shared_types::files::is_open_to_others;
 
 /// The database under the bank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

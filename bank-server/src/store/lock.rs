@@ -8,7 +8,7 @@ use std::fs::{File, TryLockError};
 
 use super::engine::{make_file, with_suffix};
 use super::{DatabaseLocation, Result, StoreError};
-use crate::file_mode::is_open_to_others;
+use shared_types::files::is_open_to_others;
 
 /// Use of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

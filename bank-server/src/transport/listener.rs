@@ -8,12 +8,14 @@ use std::time::Duration;
 use actix_http::Protocol;
 use rustls_pki_types::CertificateDer;
 use shared_types::pki::certificate::CertificateSummary;
+use shared_types::pki::pkcs11::shake_hands;
 use shared_types::pki::trust::Refusal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::connection::Connection;
 use super::connection_registry::ConnectionRegistry;
@@ -225,11 +227,20 @@ impl<P: Policy> MtlsListener<P> {
             });
         };
         let verifier = PeerVerifier::new(&self.trust, self.forwarded_peers.is_some());
-        let acceptor = TlsAcceptor::from(verifier.tls_config());
+        let own = self.trust.own_certificate();
+        let acceptor = TlsAcceptor::from(verifier.tls_config(Arc::clone(&own)));
         let handshake = acceptor.accept(tcp).into_fallible();
+        // A signature of a token would block the other connections of this worker.
+        let threads = own.handshake_threads.as_ref();
+        let handshake = shake_hands(threads, handshake.in_current_span());
         let tls = match timeout(self.limits.handshake, handshake).await {
-            Ok(Ok(tls)) => tls,
-            Ok(Err((error, tcp))) => {
+            Ok(Ok(Ok(tls))) => tls,
+            Ok(Err(panicked)) => {
+                let failed = RejectionReason::Handshake(panicked.into());
+                rejected(None, failed);
+                return None;
+            }
+            Ok(Ok(Err((error, tcp)))) => {
                 let (certificate, reason) = match verifier.refusal.get().cloned() {
                     Some((certificate, refusal)) => {
                         (Some(certificate), RejectionReason::Refused(refusal))

@@ -7,6 +7,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use shared_types::environment::Clock;
 use shared_types::pki::credentials::Credentials;
+use shared_types::pki::pkcs11::HandshakeThreads;
 use shared_types::pki::revocation::PathCertificate;
 use shared_types::pki::revocation::ocsp::{Answer, CertStatus};
 
@@ -18,6 +19,8 @@ pub(super) struct OwnCertificate {
     bare: Arc<CertifiedKey>,
     stapled: Option<(Arc<CertifiedKey>, Arc<Answer>)>,
     clock: Arc<dyn Clock>,
+    /// Threads for handshakes, if a token holds the key.
+    pub(super) handshake_threads: Option<HandshakeThreads>,
 }
 
 impl OwnCertificate {
@@ -35,6 +38,7 @@ impl OwnCertificate {
             bare,
             stapled,
             clock,
+            handshake_threads: snapshot.credentials.handshake_threads(),
         }
     }
 }

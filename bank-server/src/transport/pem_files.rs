@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::pki::credentials::{Credentials, CredentialsError};
+use shared_types::pki::key_location::KeyLocation;
 use shared_types::pki::pem::{self, Kind, PemError};
 use shared_types::pki::trust::{Anchors, Usage, judge};
 
 use super::gateways::{Gateways, Pinned};
 use crate::config_error::ConfigError;
-use crate::file_mode::is_open_to_others;
 
 /// A file, and the configuration key that names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,18 +45,57 @@ impl Source {
     }
 }
 
+/// The private key, and the configuration key that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySource {
+    /// Such as `xs2a.private_key`.
+    pub key: String,
+    /// The file, or the token.
+    pub location: KeyLocation,
+}
+
+impl KeySource {
+    /// A private key that is named by that key.
+    pub fn new(key: impl Into<String>, location: impl Into<KeyLocation>) -> Self {
+        Self {
+            key: key.into(),
+            location: location.into(),
+        }
+    }
+
+    /// A configuration error about the private key.
+    #[must_use]
+    pub fn fault(&self, problem: &dyn std::fmt::Display) -> ConfigError {
+        ConfigError::new(&self.key, format!("{} {problem}", self.location))
+    }
+
+    /// The file that holds the key, or the PIN of its token.
+    pub(super) fn secret_file(&self) -> Option<Source> {
+        let file = self.location.secret_file()?;
+        Some(Source::new(&self.key, file))
+    }
+}
+
 /// Files with their contents.
 pub(super) type Files<'a> = Vec<(&'a Source, Vec<u8>)>;
 
-/// Own certificate (with the issuing CA after it) and key.
-pub(super) fn credentials(files: Files<'_>) -> Result<Credentials, Vec<ConfigError>> {
-    let Ok([(certificate, chain), (private_key, secret)]) = <[_; 2]>::try_from(files) else {
+/// Own certificate (with the issuing CA after it) from the first file, and the private key.
+pub(super) fn credentials(
+    private_key: &KeySource,
+    files: Files<'_>,
+) -> Result<Credentials, Vec<ConfigError>> {
+    let mut files = files.into_iter();
+    let (Some((certificate, chain)), secret) = (files.next(), files.next()) else {
         return Err(Vec::new());
     };
-    if is_open_to_others(&private_key.path) {
+    if private_key.location.is_open_to_others() {
         let problem = "is open to others; run chmod 600";
         return Err(vec![private_key.fault(&problem)]);
     }
+    let secret = match &private_key.location {
+        KeyLocation::File(_) => secret.map(|(_, secret)| secret).unwrap_or_default(),
+        KeyLocation::Token(uri) => uri.to_string().into_bytes(),
+    };
     Credentials::from_pem(&chain, &secret).map_err(|error| {
         let Source { key, path } = certificate;
         vec![match error {

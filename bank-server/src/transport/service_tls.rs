@@ -10,16 +10,18 @@ use rustls::{CertificateError, ClientConfig, ConfigBuilder};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use shared_types::environment::Clock;
 use shared_types::pki::credentials::{Credentials, provider};
+use shared_types::pki::pkcs11::HandshakeThreads;
 use shared_types::pki::trust::{Anchors, Usage, Window, is_for_host, judge};
 use shared_types::verify_handshake_signatures;
 
-use super::pem_files::{self, Source};
+use super::pem_files::{self, KeySource, Source};
 use super::source_watcher::SourceWatcher;
 use crate::config_error::ConfigError;
 
 /// Certificate and key with which the bank server is a client of such a service, and the anchors of
 /// the service's certificate. The files are read again when they change.
 pub(crate) struct ServiceTls {
+    private_key: KeySource,
     own: SourceWatcher,
     trusted: SourceWatcher,
     credentials: Credentials,
@@ -33,16 +35,18 @@ impl ServiceTls {
     /// Reads the files; returns all errors, not only the first.
     pub(crate) fn open(
         certificate: Source,
-        private_key: Source,
+        private_key: KeySource,
         anchors: Vec<Source>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Vec<ConfigError>> {
-        let mut own = SourceWatcher::new(vec![certificate, private_key]);
+        let files = std::iter::once(certificate).chain(private_key.secret_file());
+        let mut own = SourceWatcher::new(files.collect());
         let mut trusted = SourceWatcher::new(anchors);
-        let credentials = own.read(pem_files::credentials);
+        let credentials = own.read(|files| pem_files::credentials(&private_key, files));
         let anchors = trusted.read(pem_files::anchors);
         match (credentials, anchors) {
             (Ok(credentials), Ok(anchors)) => Ok(Self {
+                private_key,
                 own,
                 trusted,
                 credentials,
@@ -60,7 +64,9 @@ impl ServiceTls {
     /// Reads the files that have changed; `None` if none has. After an error all previous
     /// certificates stay, and the next call reads the files again.
     pub(crate) fn reload(&mut self) -> Option<Result<(), Vec<ConfigError>>> {
-        let own = self.own.read_changed(false, pem_files::credentials);
+        let private_key = &self.private_key;
+        let read = |files: pem_files::Files<'_>| pem_files::credentials(private_key, files);
+        let own = self.own.read_changed(false, read);
         let trusted = self.trusted.read_changed(false, pem_files::anchors);
         if own.is_none() && trusted.is_none() {
             return None;
@@ -90,6 +96,17 @@ impl ServiceTls {
             *verified = None;
         }
         stands
+    }
+
+    /// Threads for handshakes, where the key is on a token.
+    pub(crate) fn handshake_threads(&self) -> Option<HandshakeThreads> {
+        self.credentials.handshake_threads()
+    }
+
+    /// The problem of a key on a token, if it has one.
+    pub(crate) fn key_problem(&self) -> Option<ConfigError> {
+        let problem = self.credentials.key_problem()?;
+        Some(ConfigError::new(&self.private_key.key, problem.text))
     }
 
     /// The configuration with the present certificates.

@@ -10,6 +10,7 @@ use shared_types::pki::certificate::CertificateSummary;
 use shared_types::pki::trust::Refusal;
 use shared_types::verify_handshake_signatures;
 
+use super::own_certificate::OwnCertificate;
 use super::policy::Policy;
 use super::trust::{Trust, TrustSnapshot};
 use super::verified_chain_cache::VerifiedPath;
@@ -48,12 +49,12 @@ impl<P: Policy> PeerVerifier<P> {
         })
     }
 
-    /// The TLS configuration that presents our credentials and verifies the peer here.
-    pub(super) fn tls_config(self: &Arc<Self>) -> Arc<ServerConfig> {
+    /// The TLS configuration that presents that certificate of ours and verifies the peer here.
+    pub(super) fn tls_config(self: &Arc<Self>, own: Arc<OwnCertificate>) -> Arc<ServerConfig> {
         let trust = &self.trust;
         let verifier: Arc<dyn ClientCertVerifier> = Arc::clone(self) as _;
         let tls = trust.tls.clone().with_client_cert_verifier(verifier);
-        let mut config = tls.with_cert_resolver(trust.own_certificate());
+        let mut config = tls.with_cert_resolver(own);
         config.session_storage = Arc::clone(if self.is_for_gateways {
             &trust.gateway_sessions
         } else {

@@ -9,11 +9,19 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 pub use super::crypto::provider;
 use crate::pki::certificate::CertificateSummary;
 use crate::pki::pem::{self, Kind, Object, PemError};
+use crate::pki::pkcs11::{
+    HandshakeThreads, KeyProblem, Pkcs11Error, Pkcs11Key, Pkcs11SigningKey, Pkcs11Uri,
+    Pkcs11UriError,
+};
 use crate::pki::trust::{Refusal, public_key, validity, weakness};
 
 /// A certificate chain and the private key that belongs to its first certificate.
 #[derive(Clone)]
-pub struct Credentials(Arc<CertifiedKey>);
+pub struct Credentials {
+    certified_key: Arc<CertifiedKey>,
+    /// The key, if a token holds it.
+    token_key: Option<Arc<Pkcs11Key>>,
+}
 
 /// Error of certificate or key. The text continues the name of the file that is wrong, for which
 /// `FILE` stands in commands.
@@ -52,6 +60,12 @@ pub enum CredentialsError {
          it, and so on"
     )]
     Order(usize),
+    /// The key is named by a URI that has a fault.
+    #[error("{0}")]
+    Uri(#[from] Pkcs11UriError),
+    /// The key cannot be used on its token.
+    #[error(transparent)]
+    Token(#[from] Pkcs11Error),
 }
 
 impl CredentialsError {
@@ -60,7 +74,12 @@ impl CredentialsError {
     pub fn is_of_key(&self) -> bool {
         match self {
             Self::Certificate(_) | Self::Unreadable | Self::Order(_) => false,
-            Self::Key(_) | Self::UnusableKey | Self::WeakKey(_) | Self::OtherKey => true,
+            Self::Key(_)
+            | Self::UnusableKey
+            | Self::WeakKey(_)
+            | Self::OtherKey
+            | Self::Uri(_)
+            | Self::Token(_) => true,
         }
     }
 }
@@ -70,9 +89,18 @@ impl Credentials {
     ///
     /// Both can be one file. Otherwise the chain's has no key, and the key's no certificate that is
     /// not in the chain.
+    ///
+    /// In place of PEM, `key` can be a PKCS#11 URI (RFC 7512), such as
+    /// `pkcs11:token=bank;object=qwac?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/bank/pin`.
+    /// Among the keys that it names, the certificate's is used. Then this blocks until the token has
+    /// made a first signature, for 10 s at most, and so does each signature, for 3 s at most: see
+    /// [`handshake_threads`](Self::handshake_threads).
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, CredentialsError> {
         let is_one_file = chain == key;
         let certificates = certificates(chain, is_one_file)?;
+        if Pkcs11Uri::is_meant(key) {
+            return Self::on_token(certificates, key);
+        }
         let key = private_key(key, &certificates)?;
         if certificates
             .first()
@@ -99,13 +127,53 @@ impl Credentials {
                 None => return Err(CredentialsError::OtherKey),
             }
         }
-        Ok(Self(Arc::new(CertifiedKey::new(certificates, key))))
+        Ok(Self {
+            certified_key: Arc::new(CertifiedKey::new(certificates, key)),
+            token_key: None,
+        })
+    }
+
+    /// With the key that a token holds.
+    fn on_token(
+        certificates: Vec<CertificateDer<'static>>,
+        uri: &[u8],
+    ) -> Result<Self, CredentialsError> {
+        let text = str::from_utf8(uri).map_err(|_| Pkcs11UriError::Scheme)?;
+        let uri: Pkcs11Uri = text.trim_ascii().parse()?;
+        let own = certificates.first().ok_or(CredentialsError::Unreadable)?;
+        if public_key(own).is_none() {
+            return Err(CredentialsError::Unreadable);
+        }
+        if let Some(refusal) = weakness(own) {
+            return Err(CredentialsError::WeakKey(refusal));
+        }
+        let key = Pkcs11Key::open(uri, own)?;
+        let signing = Arc::new(Pkcs11SigningKey(Arc::clone(&key)));
+        Ok(Self {
+            certified_key: Arc::new(CertifiedKey::new(certificates, signing)),
+            token_key: Some(key),
+        })
+    }
+
+    /// Threads for handshakes that sign with this key, if a token holds it: it would block others.
+    #[must_use]
+    pub fn handshake_threads(&self) -> Option<HandshakeThreads> {
+        self.token_key.as_ref().map(|key| key.handshake_threads())
+    }
+
+    /// The problem of the key at present, if a token holds it: the token is gone, locked or slow, or
+    /// does not answer.
+    ///
+    /// Cost: none worth mentioning. The token is checked in the background.
+    #[must_use]
+    pub fn key_problem(&self) -> Option<KeyProblem> {
+        self.token_key.as_ref()?.problem()
     }
 
     /// The chain, own certificate first.
     #[must_use]
     pub fn chain(&self) -> &[CertificateDer<'static>] {
-        &self.0.cert
+        &self.certified_key.cert
     }
 
     /// The last second of its own certificate.
@@ -120,7 +188,7 @@ impl Credentials {
     /// Chain and key as rustls takes them, for a client and for a server alike.
     #[must_use]
     pub fn certified_key(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.certified_key)
     }
 }
 

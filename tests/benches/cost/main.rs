@@ -23,6 +23,7 @@ use tests::cluster::Cluster;
 use tests::generators::{longer, write_list};
 use tests::process::prepare_with;
 use tests::programs::{both, system, system_of};
+use tests::soft_token::SoftToken;
 
 use self::load::{Askers, Connections, Http, Question};
 use self::peers::{Peer, cpu_of, family};
@@ -44,6 +45,7 @@ const PARTS: [&str; 8] = [
     "consents",
     "revoked",
     "tpps",
+    "tokens",
     "replicas",
 ];
 
@@ -169,6 +171,7 @@ impl Scene {
             "consents" => self.with_consents().await,
             "revoked" => self.with_revoked().await,
             "tpps" => self.with_tpps().await,
+            "tokens" => self.with_tokens().await,
             "replicas" => self.with_replicas().await,
             _ => panic!("the parts are {PARTS:?}"),
         }
@@ -430,6 +433,45 @@ impl Scene {
             )
             .await,
         )
+    }
+
+    async fn with_tokens(&self) -> String {
+        let token = SoftToken::make();
+        let mut text = String::from(
+            "### Private keys on a token: a new connection, and accounts with balances\n\n\
+             | key | CPU, µs (requests a second) | against the file |\n|---|---|---|\n",
+        );
+        let parties = [
+            ("ECDSA, P-256", "bank-b", &self.pki.bank_b.qwac),
+            ("RSA, 3072 bits", "bank-r", &self.pki.bank_r.qwac),
+        ];
+        for (kind, party, identity) in parties {
+            token.import(party, &identity.key_pem);
+            let uri = token.uri(Some(party));
+            let mut banks = Vec::new();
+            for (place, key) in [("file", None), ("token", Some(uri))] {
+                let name = format!("{party}-{place}");
+                let (file, _) = self
+                    .configure(&name, |text| {
+                        let text = text.replace("bank-b/qwac", &format!("{party}/qwac"));
+                        match &key {
+                            Some(uri) => text.replace(&format!("pki/{party}/qwac.key"), uri),
+                            None => text,
+                        }
+                    })
+                    .await;
+                let command = token.own("bank-server");
+                banks.push(Peer::started_by(command, &file, &self.pki).await);
+            }
+            let asked: Vec<_> = banks.iter().map(|bank| (bank, &self.accounts)).collect();
+            let costs = self.measure(&asked, Http::One, Connections::New).await;
+            for (place, cost) in ["file", "SoftHSM"].iter().zip(&costs) {
+                let ratio = cost.microseconds / costs[0].microseconds;
+                text.push_str(&format!("| {kind}, {place} | {cost} | {ratio:.2} |\n"));
+            }
+        }
+        text.push('\n');
+        told(text)
     }
 
     async fn with_consents(&self) -> String {

@@ -11,7 +11,7 @@ use tests::child_process::{ChildProcess, OnDrop, memory};
 use tests::gateway::nginx_folders;
 use tests::ports;
 use tests::process::Process;
-use tests::programs::{system, system_of};
+use tests::programs::{own, system, system_of};
 
 /// A server that runs until it is dropped.
 pub struct Peer {
@@ -21,7 +21,12 @@ pub struct Peer {
 
 impl Peer {
     pub async fn bank(configuration: &Path, pki: &Pki) -> Self {
-        let process = Process::configured(configuration, &pki.bank_a.qwac).await;
+        Self::started_by(own("bank-server"), configuration, pki).await
+    }
+
+    /// A bank as a child of a command that executes `bank-server` with its arguments.
+    pub async fn started_by(command: Command, configuration: &Path, pki: &Pki) -> Self {
+        let process = Process::started_by(command, configuration, &pki.bank_a.qwac).await;
         Self {
             address: process.tpp.bank,
             process: process.child,

@@ -11,6 +11,7 @@ mod foreign_ocsp;
 mod gateway_listener;
 mod interoperability;
 mod invalid_certificates;
+mod keys_on_tokens;
 mod mutual_tls;
 mod ocsp;
 mod random_paths;

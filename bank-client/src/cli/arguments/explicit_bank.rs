@@ -26,7 +26,7 @@ pub(in super::super) struct ExplicitBank {
     /// Our own certificate, then its issuing CA, as PEM.
     #[arg(long, global = true)]
     pub(in super::super) certificate: Option<PathBuf>,
-    /// The private key of the certificate, as PEM.
+    /// The private key of the certificate, as PEM; or the PKCS#11 URI of a key on a token.
     #[arg(long, global = true)]
     pub(in super::super) key: Option<PathBuf>,
     /// The name of the bank in messages.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bank_client::HandshakeLayer;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use shared_types::circuit::{Breaker, Change, Circuit, CircuitPermit, Outage};
 use shared_types::decode::{Malformed, Shape};
 use shared_types::environment::{Clock, Randomness};
+use shared_types::pki::pkcs11::HandshakeThreads;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{Instrument as _, info_span};
@@ -202,8 +204,9 @@ struct Call {
 impl CoreClient {
     /// `tls` is `None` for a core at a loopback address over plain HTTP.
     pub(super) fn new(setup: Setup, tls: Option<&ServiceTls>) -> Result<Self, String> {
+        let threads = tls.and_then(ServiceTls::handshake_threads);
         let tls = tls.map_or_else(no_tls, ServiceTls::config);
-        let http = http_client(&setup, tls.map_err(|error| error.to_string())?)?;
+        let http = http_client(&setup, tls.map_err(|error| error.to_string())?, threads)?;
         Ok(Self {
             slots: Arc::new(Semaphore::new(setup.max_concurrent_requests)),
             setup,
@@ -215,8 +218,8 @@ impl CoreClient {
 
     /// Opens connections with other certificates from now on.
     pub(super) fn replace_tls(&self, tls: &ServiceTls) -> Result<(), String> {
-        let tls = tls.config().map_err(|error| error.to_string())?;
-        let http = http_client(&self.setup, tls)?;
+        let config = tls.config().map_err(|error| error.to_string())?;
+        let http = http_client(&self.setup, config, tls.handshake_threads())?;
         self.http.store(Arc::new(http));
         Ok(())
     }
@@ -264,7 +267,7 @@ impl CoreClient {
         let request = self.request(operation, Method::GET, Vec::new());
         let answered = async {
             let tls = tls.map_err(|error| error.to_string()).ok()?;
-            let http = http_client(&self.setup, tls).ok()?;
+            let http = http_client(&self.setup, tls, None).ok()?;
             let response = http.execute(request).await.ok()?;
             Some(response.status().is_success())
         };
@@ -453,7 +456,11 @@ fn retry_after(response: &Response) -> Duration {
     clippy::disallowed_methods,
     reason = "the TLS configuration trusts the configured anchors alone, or none"
 )]
-fn http_client(setup: &Setup, tls: ClientConfig) -> Result<Client, String> {
+fn http_client(
+    setup: &Setup,
+    tls: ClientConfig,
+    threads: Option<HandshakeThreads>,
+) -> Result<Client, String> {
     let host = setup.url.host_str().unwrap_or_default().to_owned();
     // All operations only read.
     let once = retry::for_host(host)
@@ -464,7 +471,11 @@ fn http_client(setup: &Setup, tls: ClientConfig) -> Result<Client, String> {
             }
             Some(_) => attempt.success(),
         });
-    Client::builder()
+    let mut builder = Client::builder();
+    if let Some(threads) = threads {
+        builder = builder.connector_layer(HandshakeLayer(threads));
+    }
+    builder
         .tls_backend_preconfigured(tls)
         .redirect(redirect::Policy::none())
         .no_proxy()

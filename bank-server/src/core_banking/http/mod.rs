@@ -26,7 +26,7 @@ use super::{Arrived, CoreBanking, Page, Result, TransactionQuery, search};
 use crate::config::CoreBankingConfig;
 use crate::config_error::ConfigError;
 use crate::domain::{Account, AccountId, Arrival, PsuId};
-use crate::transport::pem_files::Source;
+use crate::transport::pem_files::{KeySource, Source};
 use crate::transport::service_tls::ServiceTls;
 
 /// Maximum number of ids in one query. More are split over several queries.
@@ -90,7 +90,7 @@ impl HttpCore {
         let tls = own.map(|(certificate, private_key)| {
             ServiceTls::open(
                 Source::new("core_banking.certificate", certificate),
-                Source::new("core_banking.private_key", private_key),
+                KeySource::new("core_banking.private_key", private_key.clone()),
                 Source::each("core_banking.anchors", &config.anchors),
                 Arc::clone(&clock),
             )
@@ -147,9 +147,12 @@ impl HttpCore {
         }
     }
 
-    /// Errors of changed certificates, while the previous ones stay in use.
-    pub(crate) fn problems(&self) -> Arc<Vec<ConfigError>> {
-        self.rejected.load_full()
+    /// Errors of changed certificates, while the previous ones stay in use, and of a key on a token.
+    pub(crate) fn problems(&self) -> Vec<ConfigError> {
+        let rejected = self.rejected.load();
+        let tls = self.tls.iter().map(|tls| tls.lock());
+        let keys = tls.filter_map(|tls| tls.unwrap_or_else(PoisonError::into_inner).key_problem());
+        rejected.iter().cloned().chain(keys).collect()
     }
 
     /// Registers the metrics.

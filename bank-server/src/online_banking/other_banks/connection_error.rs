@@ -29,7 +29,9 @@ impl ConnectionError {
 
     pub(super) fn of(error: &Error) -> Self {
         match error.kind {
-            ErrorKind::Unreachable { .. } | ErrorKind::Interrupted { .. } => Self::Down,
+            ErrorKind::Unreachable { .. }
+            | ErrorKind::Interrupted { .. }
+            | ErrorKind::OwnKey { .. } => Self::Down,
             ErrorKind::Timeout { .. } => Self::Slow,
             ErrorKind::TheyRefused { .. } | ErrorKind::WeRefused { .. } => Self::NotTrusted,
             _ if error.is_access_exceeded() => Self::TooOften,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shared_types::pki::certificate::CertificateSummary;
+use shared_types::pki::pkcs11::KeyProblem;
 use shared_types::pki::revocation::{Issuers, PathCertificate, RevocationStatus, UnknownStatus};
 use shared_types::pki::trust::{Anchors, Refusal};
 
@@ -129,6 +130,21 @@ impl<S: PolicySource> TrustReloader<S> {
         unlisted.into_iter().map(fault).collect()
     }
 
+    /// Logs when the token of our key fails, and when it works again.
+    fn log_key_problem(&mut self, problem: Option<&KeyProblem>) {
+        let had_problem = std::mem::replace(&mut self.has_key_problem, problem.is_some());
+        match problem {
+            Some(problem) if !had_problem => {
+                tracing::error!(
+                    problem = problem.text,
+                    "token of the private key has a problem"
+                );
+            }
+            None if had_problem => tracing::info!("token of the private key works again"),
+            _ => {}
+        }
+    }
+
     /// Updates the status report for operators.
     pub(super) fn update_report(&mut self) {
         let now = self.now();
@@ -167,8 +183,14 @@ impl<S: PolicySource> TrustReloader<S> {
             ))
         }));
         problems.extend(self.unlisted_faults(&current));
+        let key_problem = current.credentials.key_problem();
+        self.log_key_problem(key_problem.as_ref());
         let unknown = current.rejects_all_peers(now);
-        let closed = unknown || !current.anchors.any_valid_at(now);
+        let closed = unknown
+            || !current.anchors.any_valid_at(now)
+            || key_problem.as_ref().is_some_and(|problem| !problem.signs);
+        let key = &self.sources.private_key.key;
+        problems.extend(key_problem.map(|problem| ConfigError::new(key, problem.text)));
         if unknown && self.all_fetched_once {
             problems.push(ConfigError::new(
                 "revocation",

@@ -59,6 +59,8 @@ pub struct TrustReloader<S: PolicySource> {
     /// Whether each CRL address was fetched once.
     all_fetched_once: bool,
     rejections: Rejections,
+    /// Whether the token of our key had a problem when it was last looked at.
+    has_key_problem: bool,
     /// Number of applied changes.
     changes: u64,
 }
@@ -119,17 +121,16 @@ impl<S: PolicySource> TrustReloader<S> {
         let mut faults = Vec::new();
         let each = |list: &Source| SourceWatcher::new(vec![list.clone()]);
         let mut files = Files {
-            credentials: SourceWatcher::new(vec![
-                sources.certificate.clone(),
-                sources.private_key.clone(),
-            ]),
+            credentials: SourceWatcher::new(sources.credential_files()),
             anchors: SourceWatcher::new(sources.anchors.clone()),
             intermediates: SourceWatcher::new(sources.intermediates.clone()),
             gateways: SourceWatcher::new(sources.gateways.clone()),
             policy: SourceWatcher::new(policy.files()),
             lists: sources.crl_files.iter().map(each).collect(),
         };
-        let credentials = note(&mut faults, files.credentials.read(pem_files::credentials));
+        let read =
+            |files: pem_files::Files<'_>| pem_files::credentials(&sources.private_key, files);
+        let credentials = note(&mut faults, files.credentials.read(read));
         let anchors = note(&mut faults, files.anchors.read(pem_files::anchors));
         let intermediates = files.intermediates.read(pem_files::authorities);
         let intermediates: Arc<[_]> = note(&mut faults, intermediates).unwrap_or_default().into();
@@ -197,6 +198,7 @@ impl<S: PolicySource> TrustReloader<S> {
             pending_anchors: None,
             issuers,
             rejections: Rejections::default(),
+            has_key_problem: false,
             changes: 0,
         };
         trust_reloader.update_report();

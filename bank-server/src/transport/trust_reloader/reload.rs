@@ -23,8 +23,9 @@ impl<S: PolicySource> TrustReloader<S> {
         let mut next = (*self.trust.current()).clone();
         let mut changed = Vec::new();
         self.retry_rejected();
-        let read = &mut self.files.credentials;
-        if let Some(read) = read.read_changed(force, pem_files::credentials) {
+        let open =
+            |files: pem_files::Files<'_>| pem_files::credentials(&self.sources.private_key, files);
+        if let Some(read) = self.files.credentials.read_changed(force, open) {
             let outcome = read.and_then(|new| self.check_credentials(new, &next.credentials, now));
             if let Some(credentials) = self.rejections.record("certificate", outcome) {
                 next.credentials = credentials;

@@ -19,7 +19,7 @@ pub struct TrustReport {
     /// Number of OCSP queries without a usable response.
     pub ocsp_failures: u64,
     /// Whether no peer can connect: CRLs of all anchors are missing or stale where one is required,
-    /// or no anchor is valid.
+    /// no anchor is valid, or our key cannot sign.
     pub closed: bool,
     /// The last second of our own certificate.
     pub certificate_until: Option<UnixTime>,

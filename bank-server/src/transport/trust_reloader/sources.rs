@@ -9,7 +9,7 @@ use shared_types::pki::revocation::UnknownStatus;
 use crate::config_error::ConfigError;
 use crate::transport::fetch::FetchLimits;
 use crate::transport::ocsp_worker::OcspOptions;
-use crate::transport::pem_files::Source;
+use crate::transport::pem_files::{KeySource, Source};
 use crate::transport::policy::Policy;
 
 /// Files and addresses of our credentials, trust anchors and CRLs, with settings for loading them.
@@ -17,8 +17,8 @@ use crate::transport::policy::Policy;
 pub struct Sources {
     /// Our certificate chain, leaf first, as PEM.
     pub certificate: Source,
-    /// The private key of our certificate, as PEM.
-    pub private_key: Source,
+    /// The private key of our certificate: a PEM file, or a key on a token.
+    pub private_key: KeySource,
     /// Trust anchors: the agreed certification authorities, as PEM.
     pub anchors: Vec<Source>,
     /// Intermediate CAs, as PEM. CRLs that they issued are accepted, and chains that gateways
@@ -38,6 +38,16 @@ pub struct Sources {
     pub fetch: FetchLimits,
     /// Maximum interval between two fetches of one CRL, and two OCSP queries for one certificate.
     pub refresh: Duration,
+}
+
+impl Sources {
+    /// The files of certificate and key, which change together.
+    pub(super) fn credential_files(&self) -> Vec<Source> {
+        let secret = self.private_key.secret_file();
+        std::iter::once(self.certificate.clone())
+            .chain(secret)
+            .collect()
+    }
 }
 
 /// Files from which a [`Policy`] is built.

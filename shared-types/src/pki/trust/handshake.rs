@@ -35,21 +35,32 @@ pub fn verify_tls12_signature(
         signature.scheme,
         SignatureScheme::ML_DSA_44 | SignatureScheme::ML_DSA_65 | SignatureScheme::ML_DSA_87
     );
-    let mut known = provider().signature_verification_algorithms.mapping.iter();
-    let candidates = known
-        .find(|(scheme, _)| *scheme == signature.scheme && !only_tls13)
-        .map(|(_, candidates)| *candidates)
-        .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+    if only_tls13 || !signature_schemes().contains(&signature.scheme) {
+        return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+    }
     let key = key_of(certificate)?;
-    let key = RawPublicKeyEntity::try_from(&key).map_err(|_| CertificateError::BadEncoding)?;
-    candidates
-        .iter()
-        .any(|algorithm| {
-            key.verify_signature(*algorithm, message, signature.signature())
-                .is_ok()
-        })
+    is_signed_by(&key, signature.scheme, message, signature.signature())
         .then(HandshakeSignatureValid::assertion)
         .ok_or_else(|| CertificateError::BadSignature.into())
+}
+
+/// Whether the holder of that key signed the message, by any algorithm that has the scheme's name.
+pub(crate) fn is_signed_by(
+    key: &SubjectPublicKeyInfoDer<'_>,
+    scheme: SignatureScheme,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    let Ok(key) = RawPublicKeyEntity::try_from(key) else {
+        return false;
+    };
+    let algorithms = provider().signature_verification_algorithms;
+    let mut known = algorithms.mapping.iter();
+    let candidates = known.find(|(known, _)| *known == scheme);
+    candidates.is_some_and(|(_, candidates)| {
+        let mut candidates = candidates.iter();
+        candidates.any(|algorithm| key.verify_signature(*algorithm, message, signature).is_ok())
+    })
 }
 
 /// The signature schemes of both handshakes.

@@ -24,6 +24,7 @@ pub use self::anchors::{AnchorError, Anchors};
 use self::certificate::Certificate;
 pub use self::chain::{MAX_CERTIFICATES, MAX_INTERMEDIATES};
 pub use self::completion::complete;
+pub(crate) use self::handshake::is_signed_by;
 pub use self::handshake::{signature_schemes, verify_tls12_signature, verify_tls13_signature};
 pub use self::hosts::is_for_host;
 pub use super::refusal::{Refusal, Usage};
