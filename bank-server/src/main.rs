@@ -150,13 +150,8 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve { config } => serve(&config).await,
         Command::Check { config } => check_configuration(&config),
-<<<<<<< HEAD
         Command::Config { .. } => print(&bank_server::config::reference()),
-        Command::Import { config, world } => import(&config, &world).await,
-=======
-        Command::Config { .. } => print_reference(),
         Command::Import(arguments) => import(arguments).await,
->>>>>>> h-import
         Command::Migrate { config } => migrate(&config).await,
         Command::Enrol { config, customer } => enrol(&config, customer).await,
         Command::Core {
