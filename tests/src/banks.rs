@@ -43,6 +43,7 @@ impl Banks {
             port_base: 0,
             databases,
             seed: None,
+            core: None,
             // Tests move the clock; the lists are to last as long as the certificates.
             lists_for: TimeDelta::days(729),
             clock: Arc::<ManualClock>::clone(&clock),

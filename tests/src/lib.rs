@@ -33,6 +33,7 @@ pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod reference;
+pub mod reference_core;
 pub mod running_sandbox;
 pub mod schema_values;
 pub mod script;

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use fixtures::packages;
+
 /// A program of this workspace; an example is called `examples/NAME`. `tests/run` builds them
 /// before the tests.
 pub fn own(name: &str) -> Command {
-    let program: PathBuf = built().join(name);
+    let program = packages::programs().unwrap().join(name);
     assert!(
         program.exists(),
         "{} is not built: run `cargo build --workspace --bins --examples`, or tests/run",
@@ -17,26 +19,12 @@ pub fn own(name: &str) -> Command {
 
 /// The folder of a package that `fixtures/prepare` has unpacked, such as `npm:axe-core@4.14.1`.
 pub fn unpacked(package: &str) -> PathBuf {
-    let mut folder = built();
-    folder.pop();
-    let (registry, name) = package.split_once(':').unwrap();
-    folder.push(registry);
-    folder.push(name.replace(['@', '[', ','], "-").replace(']', ""));
+    let folder = packages::folder(package).unwrap();
     assert!(
         folder.exists(),
         "{package} is not at {}: run tests/run, or fixtures/prepare '{package}'",
         folder.display()
     );
-    folder
-}
-
-/// The folder of this workspace's programs.
-fn built() -> PathBuf {
-    let mut folder = std::env::current_exe().unwrap();
-    folder.pop();
-    if folder.ends_with("deps") {
-        folder.pop();
-    }
     folder
 }
 

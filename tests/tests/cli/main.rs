@@ -17,4 +17,5 @@ mod module_order;
 mod probe;
 mod readme;
 mod sandbox;
+mod sandbox_with_core;
 mod statements;

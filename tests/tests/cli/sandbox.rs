@@ -26,7 +26,7 @@ use tests::stores;
 const ANNA: &str = "anna.weber";
 
 /// Runs it to its end, at ports that the system chooses.
-fn once(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn once(folder: &Path, arguments: &[&str]) -> Output {
     own("sandbox")
         .args(["--once", "--port-base", "0", "--dir"])
         .arg(folder)
@@ -35,7 +35,7 @@ fn once(folder: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn fails(output: &Output, cause: &str, advice: &str) {
+pub(crate) fn fails(output: &Output, cause: &str, advice: &str) {
     let said = both(output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     let (error, to_do) = said.split_once("\n  to do: ").unwrap();
@@ -44,7 +44,7 @@ fn fails(output: &Output, cause: &str, advice: &str) {
 }
 
 /// Whether the story was told, and each of its calls ended as expected.
-fn ended_as_expected(printed: &str) -> bool {
+pub(crate) fn ended_as_expected(printed: &str) -> bool {
     let mut lines = printed.lines();
     let counted = lines.find_map(|line| line.strip_suffix(" calls ended as expected."));
     counted.is_some_and(
@@ -219,11 +219,14 @@ async fn printed_log_ins_work_at_both_banks() {
     assert_eq!(page.heading(), "Access allowed", "{}", page.text());
 }
 
-/// Lucas and Sofia hold an account together: the steps that the README gives for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_holders_approve_one_consent() {
     let folder = tempfile::tempdir().unwrap();
-    let sandbox = RunningSandbox::start(folder.path(), &[]);
+    both_holders_approve(&RunningSandbox::start(folder.path(), &[])).await;
+}
+
+/// Lucas and Sofia hold an account together: the steps that the README gives for it.
+pub(crate) async fn both_holders_approve(sandbox: &RunningSandbox) {
     let wanted = r#"{"access":{"allPsd2":"allAccounts"},"recurringIndicator":true,"validUntil":"9999-12-31",
                      "frequencyPerDay":4,"combinedServiceIndicator":false}"#;
     let ask = |arguments: &[&str]| sandbox.asks("bank-b", arguments);
@@ -636,6 +639,7 @@ async fn a_sandbox_goes_on_when_its_certificates_have_expired() {
             port_base: 0,
             databases: databases.clone(),
             seed: None,
+            core: None,
             lists_for: TimeDelta::days(7),
             clock: Arc::<ManualClock>::clone(&clock),
         };

@@ -9,6 +9,7 @@ mod accounts;
 mod authorisations;
 mod consent_lifecycle;
 mod consents;
+mod core_over_http;
 mod generated_clients;
 mod http_semantics;
 mod openapi_conformance;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use chrono::NaiveDate;
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use shared_types::environment::{Clock, Randomness};
@@ -31,6 +32,17 @@ use crate::transport::service_tls::ServiceTls;
 
 /// Maximum number of ids in one query. More are split over several queries.
 const MAX_IDS: usize = 1000;
+
+/// First and last days that a query names: a day has a year of four digits.
+const FIRST_DAY: NaiveDate = day(1, 1, 1);
+const LAST_DAY: NaiveDate = day(9999, 12, 31);
+
+const fn day(year: i32, month: u32, day: u32) -> NaiveDate {
+    match NaiveDate::from_ymd_opt(year, month, day) {
+        Some(day) => day,
+        None => NaiveDate::MIN,
+    }
+}
 
 /// Maximum `limit` of a query.
 const MAX_ENTRIES: usize = 1000;
@@ -187,6 +199,8 @@ impl HttpCore {
         D: EntryDetails + DeserializeOwned + Send + 'static,
     {
         let query = TransactionQuery {
+            from: query.from.max(FIRST_DAY),
+            to: query.to.min(LAST_DAY),
             limit: query.limit.min(MAX_ENTRIES),
             ..query.clone()
         };
