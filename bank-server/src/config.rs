@@ -3,6 +3,7 @@
 mod customers;
 mod database_location;
 mod gateway_listener;
+mod identity_provider;
 mod online_banking;
 mod other_banks;
 mod reading;
@@ -18,13 +19,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shared_types::pki::revocation::UnknownStatus;
+use shared_types::xs2a::authorisation::ScaApproach;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 use utoipa::ToSchema;
 
+use self::customers::ApprovalPlace;
 pub use self::customers::{Approach, ConsentConfig, RedirectUris, ScaConfig};
 pub use self::database_location::{DatabaseLocation, DatabaseLocationError, Server};
 pub use self::gateway_listener::{GatewayListenerConfig, HeaderForm};
+pub(crate) use self::identity_provider::is_endpoint;
+pub use self::identity_provider::{ApprovalBinding, IdentityProviderConfig};
 pub use self::online_banking::{OnlineBankingConfig, Origin};
 pub use self::other_banks::OtherBankConfig;
 use self::reading::Lines;
@@ -48,6 +53,9 @@ pub struct Config {
     pub gateway_listener: Option<GatewayListenerConfig>,
     /// The bank's own pages for its customers.
     pub online_banking: Option<OnlineBankingConfig>,
+    /// The bank's own identity provider (OpenID Connect), by which customers log in and approve. If
+    /// absent, the bank checks passwords, codes and passkeys itself.
+    pub identity_provider: Option<IdentityProviderConfig>,
     /// A bank whose accounts customers can add to this bank's pages; one section for each bank. Its
     /// server certificate is verified against the trust anchors of `[xs2a]` and the lists of
     /// `[revocation]`.
@@ -392,12 +400,14 @@ impl Config {
         let xs2a = &mut self.xs2a;
         let gateways = self.gateway_listener.iter_mut();
         let pages = self.online_banking.iter_mut();
+        let provider = self.identity_provider.iter_mut();
         let paths = [&mut xs2a.certificate, &mut xs2a.private_key]
             .into_iter()
             .chain(&mut xs2a.anchors)
             .chain(&mut xs2a.intermediates)
             .chain(gateways.flat_map(|listener| &mut listener.gateways))
             .chain(&mut self.register.file)
+            .chain(provider.flat_map(IdentityProviderConfig::paths))
             .chain(
                 pages
                     .flat_map(|pages| [&mut pages.certificate, &mut pages.private_key])
@@ -452,7 +462,10 @@ impl Config {
                 .flat_map(GatewayListenerConfig::faults),
         );
         faults.extend(self.traces.iter().flat_map(TracesConfig::faults));
-        faults.extend(self.sca.faults(self.online_banking.is_some()));
+        faults.extend(self.sca.faults(self.approval_place()));
+        let provider = self.identity_provider.iter();
+        let has_pages = self.online_banking.is_some();
+        faults.extend(provider.flat_map(|provider| provider.faults(has_pages)));
         faults.extend(other_banks::faults(
             &self.other_banks,
             self.online_banking.is_some(),
@@ -463,6 +476,19 @@ impl Config {
             faults.push(ConfigError::new("log.filter", error.to_string()));
         }
         faults
+    }
+
+    /// SCA approaches that the bank offers, the preferred one first.
+    pub(crate) fn approaches(&self) -> Vec<ScaApproach> {
+        self.sca.approaches(self.approval_place())
+    }
+
+    fn approval_place(&self) -> ApprovalPlace {
+        match (&self.identity_provider, &self.online_banking) {
+            (Some(_), _) => ApprovalPlace::IdentityProvider,
+            (None, Some(_)) => ApprovalPlace::Pages,
+            (None, None) => ApprovalPlace::Tpp,
+        }
     }
 
     /// Errors of the addresses of CRLs and listeners.

@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::identity::Licences;
+use crate::identity_provider::IdentityProvider;
 use crate::sca::Sca;
 use crate::store::Database;
 use crate::telemetry::gauges::gauges;
@@ -33,6 +34,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) request_metrics: &'a RequestMetrics,
     pub(crate) database: &'a Database,
     pub(crate) sca: &'a Sca,
+    pub(crate) identity_provider: Option<&'a IdentityProvider>,
 }
 
 /// All metrics of a bank.
@@ -47,6 +49,9 @@ impl Metrics {
         parts.request_metrics.register(&mut registry);
         parts.database.register(&mut registry);
         parts.sca.register(&mut registry);
+        if let Some(provider) = parts.identity_provider {
+            provider.register(&mut registry);
+        }
         Self(registry)
     }
 

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::core_banking::CoreBanking;
 use crate::http::resource;
 use crate::identity::Licences;
+use crate::identity_provider::IdentityProvider;
 use crate::metrics::{MEDIA_TYPE, Metrics};
 use crate::store::Database;
 use crate::transport::listener::MtlsListener;
@@ -19,6 +20,7 @@ use crate::transport::trust_reloader::TrustReport;
 pub(crate) struct Health {
     pub(crate) database: Database,
     pub(crate) core: Arc<dyn CoreBanking>,
+    pub(crate) identity_provider: Option<IdentityProvider>,
     pub(crate) trust: Arc<ArcSwap<TrustReport>>,
     pub(crate) metrics: Metrics,
     /// Each by the name of its listener.
@@ -56,13 +58,18 @@ async fn live() -> HttpResponse {
 
 /// Readiness: the database and the core banking system respond, and peers can connect. A rejected
 /// reload is reported, but does not take the bank out of service, which continues with the previous
-/// value. A bank that is shutting down still responds, and is no longer ready, so that load
+/// value; nor does an identity provider that fails, without which TPPs still read. A bank that is shutting down still responds, and is no longer ready, so that load
 /// balancers send requests elsewhere.
 async fn ready(health: web::Data<Health>) -> HttpResponse {
     health.probes.0.store(Some(Arc::new(Instant::now())));
-    let (store, core) = tokio::join!(
+    let identity_provider = async {
+        let provider = health.identity_provider.as_ref()?;
+        Some(with_timeout(provider.ready()).await)
+    };
+    let (store, core, identity_provider) = tokio::join!(
         with_timeout(health.database.ready()),
-        with_timeout(health.core.ready())
+        with_timeout(health.core.ready()),
+        identity_provider
     );
     let name = |outcome: &Result<(), String>| match outcome {
         Ok(()) => "ready".to_owned(),
@@ -75,13 +82,16 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
         .listeners
         .iter()
         .any(|(_, listener)| listener.is_draining());
-    let body = json!({
+    let mut body = json!({
         "store": name(&store),
         "coreBanking": name(&core),
         "trust": closed,
         "problems": problems,
         "stopping": stopping,
     });
+    if let (Some(outcome), Some(body)) = (&identity_provider, body.as_object_mut()) {
+        body.insert("identityProvider".to_owned(), name(outcome).into());
+    }
     if store.is_ok() && core.is_ok() && !trust.closed && !stopping {
         HttpResponse::Ok().json(body)
     } else {

@@ -52,8 +52,8 @@ impl Default for ConsentConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct ScaConfig {
     /// SCA approaches that the bank offers: `redirect`, `decoupled`, `embedded`. The first one is
-    /// used if the TPP states no preference. If absent: all three, or `embedded` alone without
-    /// `[online_banking]`.
+    /// used if the TPP states no preference. If absent: all three, `embedded` alone without
+    /// `[online_banking]`, or `redirect` alone with `[identity_provider]`.
     #[schema(example = json!(["redirect", "decoupled"]))]
     pub approaches: Option<Vec<Approach>>,
     /// Time without a step after which an authorisation fails.
@@ -82,6 +82,17 @@ impl Default for ScaConfig {
             allow_loopback_redirects: false,
         }
     }
+}
+
+/// Places at which customers can approve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ApprovalPlace {
+    /// The bank has no pages: through the TPP alone.
+    Tpp,
+    /// The bank's own pages too.
+    Pages,
+    /// The bank's own pages, with its identity provider, and nowhere else.
+    IdentityProvider,
 }
 
 /// An SCA approach.
@@ -123,34 +134,84 @@ impl ScaConfig {
     }
 
     /// The approaches that the bank offers, the preferred one first.
-    pub(crate) fn approaches(&self, has_pages: bool) -> Vec<ScaApproach> {
-        match &self.approaches {
-            Some(named) => named.iter().copied().map(ScaApproach::from).collect(),
-            None if has_pages => ScaApproach::ALL.to_vec(),
-            None => vec![ScaApproach::Embedded],
+    pub(super) fn approaches(&self, place: ApprovalPlace) -> Vec<ScaApproach> {
+        match (&self.approaches, place) {
+            (Some(named), _) => named.iter().copied().map(ScaApproach::from).collect(),
+            (None, ApprovalPlace::Pages) => ScaApproach::ALL.to_vec(),
+            (None, ApprovalPlace::IdentityProvider) => vec![ScaApproach::Redirect],
+            (None, ApprovalPlace::Tpp) => vec![ScaApproach::Embedded],
         }
     }
 
-    pub(super) fn faults(&self, has_pages: bool) -> Vec<ConfigError> {
+    pub(super) fn faults(&self, place: ApprovalPlace) -> Vec<ConfigError> {
         let mut faults = Vec::new();
-        let named = self.approaches.as_deref().unwrap_or(&[Approach::Embedded]);
-        if named.is_empty() {
+        let named = self.approaches.iter().flatten();
+        if self.approaches.as_ref().is_some_and(Vec::is_empty) {
             faults.push(ConfigError::new(
                 "sca.approaches",
                 "names none: customers could approve nothing",
             ));
         }
-        for (index, approach) in named.iter().enumerate() {
+        for (index, approach) in named.clone().enumerate() {
             let key = format!("sca.approaches[{index}]");
-            if named.iter().take(index).any(|other| other == approach) {
-                faults.push(ConfigError::new(key, "is named twice"));
-            } else if *approach != Approach::Embedded && !has_pages {
-                faults.push(ConfigError::new(
-                    key,
-                    "needs the bank's own pages: add [online_banking], or leave it out",
-                ));
-            }
+            let problem = match (place, approach) {
+                _ if named.clone().take(index).any(|other| other == approach) => "is named twice",
+                (ApprovalPlace::Tpp, Approach::Redirect | Approach::Decoupled) => {
+                    "needs the bank's own pages: add [online_banking], or leave it out"
+                }
+                (ApprovalPlace::IdentityProvider, Approach::Decoupled | Approach::Embedded) => {
+                    "is not possible with [identity_provider], where customers approve: leave it out"
+                }
+                _ => continue,
+            };
+            faults.push(ConfigError::new(key, problem));
         }
         faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn approaches_are_those_of_the_place_of_approval() {
+        let sca = |approaches: Option<&[Approach]>| ScaConfig {
+            approaches: approaches.map(<[Approach]>::to_vec),
+            ..ScaConfig::default()
+        };
+        let all = [Approach::Redirect, Approach::Decoupled, Approach::Embedded];
+        for (place, by_default, refused) in [
+            (ApprovalPlace::Pages, &ScaApproach::ALL[..], &[][..]),
+            (
+                ApprovalPlace::Tpp,
+                &[ScaApproach::Embedded],
+                &["[0]", "[1]"],
+            ),
+            (
+                ApprovalPlace::IdentityProvider,
+                &[ScaApproach::Redirect],
+                &["[1]", "[2]"],
+            ),
+        ] {
+            assert_eq!(sca(None).approaches(place), by_default, "{place:?}");
+            assert!(sca(None).faults(place).is_empty(), "{place:?}");
+            let faults = sca(Some(&all)).faults(place).into_iter();
+            let keys: Vec<String> = faults.map(|fault| fault.key).collect();
+            let expected = refused.iter().map(|index| format!("sca.approaches{index}"));
+            assert_eq!(keys, expected.collect::<Vec<_>>(), "{place:?}");
+        }
+        let places = |approaches: &[Approach]| {
+            let faults = sca(Some(approaches)).faults(ApprovalPlace::Pages);
+            faults
+                .into_iter()
+                .map(|fault| fault.key)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(places(&[]), ["sca.approaches"]);
+        assert_eq!(
+            places(&[Approach::Redirect, Approach::Redirect]),
+            ["sca.approaches[1]"]
+        );
     }
 }

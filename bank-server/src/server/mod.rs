@@ -33,6 +33,7 @@ use crate::config::{Config, ConfigError, Origin};
 use crate::core_banking::CoreBanking;
 use crate::file_mode::is_open_to_others;
 use crate::identity::{LicenceSource, Licences, own_organisation};
+use crate::identity_provider::file_faults;
 use crate::metrics::{Metrics, Parts};
 use crate::operator::{Health, ReadinessProbes};
 use crate::sca::PHONE_LIFETIME;
@@ -371,6 +372,7 @@ fn health(
     Health {
         database: app_context.database.clone(),
         core: Arc::clone(&app_context.core),
+        identity_provider: app_context.identity_provider.clone(),
         trust: Arc::clone(report),
         metrics: Metrics::of(Parts {
             trust: Arc::clone(report),
@@ -378,6 +380,7 @@ fn health(
             request_metrics,
             database: &app_context.database,
             sca: &app_context.sca,
+            identity_provider: app_context.identity_provider.as_ref(),
         }),
         listeners,
         probes: ReadinessProbes::default(),
@@ -468,6 +471,8 @@ fn open(
 ) -> Result<TrustReloader<LicenceSource>, Vec<ConfigError>> {
     let mut faults = config.faults();
     faults.extend(database_fault(config));
+    let provider = config.identity_provider.iter();
+    faults.extend(provider.flat_map(|provider| file_faults(provider, clock)));
     let opened = TrustReloader::open(
         sources(config),
         licence_source(config),

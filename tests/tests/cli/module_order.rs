@@ -112,6 +112,7 @@ const ORDERS: &[Order] = &[
             "identity",
             "store",
             "core_banking",
+            "identity_provider",
             "sca",
             "consent",
             "xs2a",
