@@ -51,6 +51,9 @@ const METADATA_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 /// Maximum length of an authorization request that goes through the browser.
 const MAX_ADDRESS: usize = 8000;
 
+/// Error code for an authorization code that cannot be redeemed (RFC 6749, section 5.2).
+const INVALID_GRANT: &str = "invalid_grant";
+
 /// Maximum length of a customer's id.
 const MAX_CUSTOMER: usize = 70;
 
@@ -455,9 +458,7 @@ impl IdentityProvider {
             .map_err(|_| ProviderError::Signing)?;
         let answer = inner.endpoint.post(endpoint, &form, authorization).await;
         self.counted(what, answer).map_err(|error| match error {
-            RequestError::OAuth(error) if what == "token" && error == "invalid_grant" => {
-                ProviderError::Refused(error)
-            }
+            RequestError::OAuth(error) if error == INVALID_GRANT => ProviderError::Refused(error),
             error => ProviderError::Request(what, error),
         })
     }
@@ -469,18 +470,15 @@ impl IdentityProvider {
         answer: Result<T, RequestError>,
     ) -> Result<T, RequestError> {
         let inner = &*self.0;
-        let outcome = match &answer {
-            Ok(_) => {
-                inner.problem.store(None);
-                "answered"
-            }
-            Err(RequestError::OAuth(_)) => "refused",
-            Err(error) => {
-                let problem = format!("{what}: {error}");
-                inner.problem.store(Some(Arc::new(problem)));
-                "failed"
-            }
+        let (outcome, problem) = match &answer {
+            Ok(_) => ("answered", None),
+            // The customer's doing, and no problem of the provider.
+            Err(RequestError::OAuth(error)) if error == INVALID_GRANT => ("refused", None),
+            Err(error @ RequestError::OAuth(_)) => ("refused", Some(error)),
+            Err(error) => ("failed", Some(error)),
         };
+        let problem = problem.map(|error| Arc::new(format!("{what}: {error}")));
+        inner.problem.store(problem);
         let labels = [("request", what), ("outcome", outcome)];
         inner.counts.get_or_create(&labels).inc();
         answer

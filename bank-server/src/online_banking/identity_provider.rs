@@ -224,56 +224,54 @@ fn actions(grant: &Grant) -> Vec<&'static str> {
     .collect()
 }
 
-/// Error page of a log-in or approval at the provider.
+/// Error page of a log-in or approval at the provider, with the way on: back to the request to
+/// approve, or to a log-in for which the provider authenticates the customer anew. Otherwise it
+/// could repeat the answer that was refused.
 fn failed(error: &ProviderError, purpose: Option<&Purpose>) -> Problem {
-    let back = match purpose {
-        Some(Purpose::Approval(approval)) => {
-            Some(Next::Approval(approval_page(&approval.authorisation)))
-        }
-        _ => None,
+    let is_approval = matches!(purpose, Some(Purpose::Approval(_)));
+    let next = match purpose {
+        Some(Purpose::Approval(approval)) => Next::Approval(approval_page(&approval.authorisation)),
+        Some(Purpose::LogIn { to, .. }) => Next::LogInAnew(Destination::or_start(Some(to))),
+        None => Next::LogIn,
     };
     let problem = match error {
         ProviderError::Store(_) | ProviderError::Vault(_) => {
             tracing::error!(%error, "online banking: request to the identity provider not stored");
-            return if matches!(error, ProviderError::Store(error) if error.is_transient()) {
-                Problem::unavailable()
-            } else {
-                Problem::failed()
+            return match error {
+                ProviderError::Store(error) if error.is_transient() => Problem::unavailable(),
+                _ => Problem::failed(),
             };
         }
         error if error.is_outage() => {
             tracing::error!(%error, "online banking: identity provider cannot be used");
-            problem!(SERVICE_UNAVAILABLE, identity_provider.unavailable, LogIn)
+            problem!(SERVICE_UNAVAILABLE, identity_provider.unavailable, None)
         }
         ProviderError::UnknownRequest | ProviderError::OtherBrowser => {
-            tracing::info!(%error, "online banking: answer of the identity provider not accepted");
-            problem!(CONFLICT, identity_provider.over, LogIn)
+            tracing::info!(%error, "online banking: answer of the identity provider refused");
+            problem!(CONFLICT, identity_provider.over, None)
         }
         ProviderError::Refused(_) => {
-            tracing::info!(%error, "online banking: log-in not completed");
-            if back.is_some() {
+            tracing::info!(%error, "online banking: not completed at the identity provider");
+            if is_approval {
                 problem!(FORBIDDEN, identity_provider.approval_cancelled, None)
             } else {
-                problem!(FORBIDDEN, identity_provider.cancelled, LogIn)
+                problem!(FORBIDDEN, identity_provider.cancelled, None)
             }
         }
         error => {
-            tracing::warn!(%error, "online banking: answer of the identity provider not accepted");
+            tracing::warn!(%error, "online banking: answer of the identity provider refused");
             match error {
                 ProviderError::IdToken(token) if token.is_weak() => {
-                    problem!(FORBIDDEN, identity_provider.weak, LogIn)
+                    problem!(FORBIDDEN, identity_provider.weak, None)
                 }
-                _ if back.is_some() => {
+                _ if is_approval => {
                     problem!(FORBIDDEN, identity_provider.approval_not_accepted, None)
                 }
-                _ => problem!(FORBIDDEN, identity_provider.not_accepted, LogIn),
+                _ => problem!(FORBIDDEN, identity_provider.not_accepted, None),
             }
         }
     };
-    match back {
-        Some(back) => problem.then(back),
-        None => problem,
-    }
+    problem.then(next)
 }
 
 /// Parses the query of the redirect URI: each parameter once, a state, and either a code or an

@@ -24,6 +24,7 @@ const provider = new Provider(issuer, {
     response_types: ['code'],
     grant_types: ['authorization_code'],
     id_token_signed_response_alg: 'ES256',
+    ...(settings.details && { authorization_details_types: ['account_information'] }),
     ...(settings.publicKey
       ? {
         token_endpoint_auth_method: 'private_key_jwt',
@@ -43,11 +44,18 @@ const provider = new Provider(issuer, {
     pushedAuthorizationRequests: { enabled: settings.pushed, requirePushedAuthorizationRequests: settings.pushed },
     rpInitiatedLogout: { enabled: true },
     ...(settings.details && {
+      // Rich requests are for a resource.
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => `${issuer}/accounts`,
+        getResourceServerInfo: () => ({ scope: '', accessTokenFormat: 'opaque' }),
+        useGrantedResource: () => true,
+      },
       richAuthorizationRequests: {
         enabled: true,
-        ack: 'experimental-01',
         types: { account_information: { validate() {} } },
-        rarForAuthorizationCode: (context) => JSON.parse(context.oidc.params.authorization_details ?? '[]'),
+        authorizationDetailsForAccessToken: (context, token, source) => source.rar,
+        authorizationDetailsForGrantSource: (context) => JSON.parse(context.oidc.params.authorization_details ?? '[]'),
       },
     }),
   },
@@ -120,7 +128,8 @@ const interact = async (request, response) => {
     accountId: entered.get('user'),
     ...(strong ? { acr: settings.acr, amr: ['pwd', 'otp', 'mfa'] } : { amr: ['pwd'] }),
   };
-  await provider.interactionFinished(request, response, { login });
+  // The page has shown what is asked for.
+  await provider.interactionFinished(request, response, { login, consent: {} });
 };
 
 const handle = provider.callback();
