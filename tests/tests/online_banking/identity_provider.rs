@@ -814,44 +814,48 @@ async fn a_provider_that_fails_takes_nothing_else_along() {
         ready()
     );
 
-    let good_keys = json!({ "keys": [scene.provider.key.jwk()] });
-    let good_keys = ResponseTemplate::new(200).set_body_json(good_keys);
-    let large = ResponseTemplate::new(200).set_body_string("x".repeat(256 * 1024 + 1));
-    let redirect = ResponseTemplate::new(302).insert_header(
-        "location",
-        format!(
-            "{}/.well-known/openid-configuration",
-            scene.provider.issuer()
-        ),
-    );
-    let late = ResponseTemplate::new(200).set_delay(Duration::from_secs(30));
+    // Each answer would be good, but for its size, its time, its place or its status.
+    type Spoil = Box<dyn Fn(ResponseTemplate) -> ResponseTemplate>;
+    let padded = |mut body: Value| {
+        body["padding"] = "x".repeat(256 * 1024).into();
+        ResponseTemplate::new(200).set_body_json(body)
+    };
+    let elsewhere = format!("{}/elsewhere", scene.provider.issuer());
     let unknown = json!({ "error": "invalid_client" });
-    let unknown = ResponseTemplate::new(401).set_body_json(unknown);
-    for (name, path, answer) in [
-        ("too large", "/token", large.clone()),
-        ("too late", "/token", late),
-        ("a redirect", "/token", redirect),
-        ("an error", "/token", ResponseTemplate::new(500)),
+    let cases: Vec<(&str, Spoil)> = vec![
+        (
+            "too late",
+            Box::new(|good| good.set_delay(Duration::from_secs(5))),
+        ),
+        (
+            "a redirect",
+            Box::new(move |good| {
+                let redirect = ResponseTemplate::new(302);
+                drop(good);
+                redirect.insert_header("location", elsewhere.as_str())
+            }),
+        ),
+        ("an error", Box::new(|_| ResponseTemplate::new(500))),
         (
             "no JSON",
-            "/token",
-            ResponseTemplate::new(200).set_body_string("{"),
+            Box::new(|_| ResponseTemplate::new(200).set_body_string("{")),
         ),
         (
             "no token",
-            "/token",
-            ResponseTemplate::new(200).set_body_string("{}"),
+            Box::new(|_| ResponseTemplate::new(200).set_body_string("{}")),
         ),
-        ("an unknown client", "/token", unknown),
-        ("keys too large", "/keys", large),
-        ("no keys", "/keys", ResponseTemplate::new(404)),
-    ] {
+        (
+            "an unknown client",
+            Box::new(move |_| ResponseTemplate::new(401).set_body_json(&unknown)),
+        ),
+    ];
+    let keys = json!({ "keys": [scene.provider.key.jwk()] });
+    let attempt = async |name: &str, spoil: &dyn Fn(&str)| {
         let mut tab = scene.tab();
         let asked = scene.ask(&mut tab, "/log-in").await;
-        scene
-            .provider
-            .issue(&scene.token(&asked).signed(&scene.provider.key));
-        scene.provider.answer(path, answer);
+        let token = scene.token(&asked).signed(&scene.provider.key);
+        scene.provider.issue(&token);
+        spoil(&token);
         let page = scene.come_back(&mut tab, &asked).await;
         let found = (page.status, page.problem());
         let unavailable = Some("identity-provider-unavailable".to_owned());
@@ -868,13 +872,33 @@ async fn a_provider_that_fails_takes_nothing_else_along() {
         let read = scene.tpp.read("/v1/accounts", &consent).await;
         assert_eq!(read.status, 200, "{name}");
         scene.provider.announce(&json!({}));
-        assert!(
-            ready().contains(r#""identityProvider":"ready""#),
-            "{name}: {}",
-            ready()
-        );
-        scene.provider.answer("/keys", good_keys.clone());
+        let health = ready();
+        let told = r#""identityProvider":"ready""#;
+        assert!(health.contains(told), "{name}: {health}");
+        scene.provider.publish(&[&scene.provider.key]);
+    };
+    for (name, spoil) in cases {
+        attempt(name, &|token| {
+            let good = json!({ "id_token": token });
+            let good = ResponseTemplate::new(200).set_body_json(good);
+            scene.provider.answer("/elsewhere", good.clone());
+            scene.provider.answer("/token", spoil(good));
+        })
+        .await;
     }
+    attempt("too large", &|token| {
+        let large = padded(json!({ "id_token": token }));
+        scene.provider.answer("/token", large);
+    })
+    .await;
+    attempt("keys too large", &|_| {
+        scene.provider.answer("/keys", padded(keys.clone()));
+    })
+    .await;
+    attempt("no keys", &|_| {
+        scene.provider.answer("/keys", ResponseTemplate::new(404));
+    })
+    .await;
     let metrics = operator::get(scene.bank.operator_address(), "/metrics");
     let counted = r#"bank_identity_provider_requests_total{request="token",outcome="failed"} 6"#;
     assert!(metrics.contains(counted), "{metrics}");
@@ -1139,9 +1163,8 @@ async fn in_chromium_a_consent_is_approved_at_npms_oidc_provider() {
     browser.sees_heading("This log-in has ended").await;
     browser.look_at("identity-provider-over").await;
 
-    // All pages, and the log-out at both ends.
+    // The session at the provider is young enough for a log-in. It ends with ours.
     browser.open(&format!("{}/consents", scene.pages())).await;
-    scene.sign_in(&anna, FACTOR).await;
     browser
         .sees_heading("Who has access to your accounts")
         .await;
