@@ -406,7 +406,7 @@ async fn a_token_that_the_provider_has_not_signed_with_a_current_key_is_refused(
 
     // The provider changes its key: the new one counts at once, the old one no longer.
     scene.provider.key = SigningKey::new("second");
-    scene.provider.publish(&[&old, &scene.provider.key]);
+    scene.provider.publish(&[&scene.provider.key, &old]);
     scene.log_in(&mut scene.tab()).await;
     attempt(&scene, "two keys, and none named", &|mut token| {
         token.header.as_object_mut().unwrap().remove("kid");
@@ -1175,15 +1175,6 @@ async fn in_chromium_a_consent_is_approved_at_npms_oidc_provider() {
     browser.look_at("identity-provider-logged-out").await;
     browser.follow("Log in").await;
     browser.sees_heading("Sign in").await;
-
-    // Without the provider, the page says so.
-    let pages = scene.pages();
-    drop(scene.provider);
-    browser.open(&pages).await;
-    browser
-        .sees_heading("Logging in is not possible at the moment")
-        .await;
-    browser.look_at("identity-provider-unavailable").await;
 }
 
 /// The access is pushed to the provider, shown there, and comes back signed.
@@ -1210,4 +1201,13 @@ async fn in_chromium_the_access_is_shown_by_npms_oidc_provider_and_returned() {
     browser.sees_heading("Log in").await;
     assert_eq!(scene.status(&consent).await, "valid");
     assert_eq!(scene.tpp.read("/v1/accounts", &consent).await.status, 200);
+
+    // Without the provider, the page says so.
+    let pages = scene.pages();
+    drop(scene.provider);
+    browser.open(&pages).await;
+    browser
+        .sees_heading("Logging in is not possible at the moment")
+        .await;
+    browser.look_at("identity-provider-unavailable").await;
 }
