@@ -182,7 +182,7 @@ mod tests {
         };
         let all = [Approach::Redirect, Approach::Decoupled, Approach::Embedded];
         for (place, by_default, refused) in [
-            (ApprovalPlace::Pages, &ScaApproach::ALL[..], &[][..]),
+            (ApprovalPlace::Pages, ScaApproach::ALL, &[][..]),
             (
                 ApprovalPlace::Tpp,
                 &[ScaApproach::Embedded],

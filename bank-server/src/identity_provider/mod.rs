@@ -174,7 +174,8 @@ pub(crate) enum ProviderError {
     #[error("metadata: {0}")]
     Metadata(#[from] MetadataError),
     #[error(
-        "the authorization request is too long for a browser; the provider has no endpoint for pushed requests"
+        "the authorization request is too long for a browser, and the provider takes no pushed \
+         requests"
     )]
     TooLong,
     #[error("no such request waits for an answer: it was answered before, or is too old")]
@@ -382,8 +383,8 @@ impl IdentityProvider {
         Some(origin.ascii_serialization())
     }
 
-    /// Whether the provider can be used, as far as the last request to it has shown. After a problem,
-    /// and before the first request, it is tried.
+    /// Whether the provider can be used, as far as the last request to it has shown. After a
+    /// problem, and before the first request, it is tried.
     pub(crate) async fn ready(&self) -> Result<(), String> {
         if self.0.problem.load().is_some() || self.0.metadata.load().is_none() {
             self.fetch_metadata()
