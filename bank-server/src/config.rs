@@ -4,6 +4,7 @@ mod core_banking;
 mod customers;
 mod database_location;
 mod gateway_listener;
+mod identity_provider;
 mod online_banking;
 mod other_banks;
 mod reading;
@@ -20,14 +21,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shared_types::pki::key_location::KeyLocation;
 use shared_types::pki::revocation::UnknownStatus;
+use shared_types::xs2a::authorisation::ScaApproach;
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 use utoipa::ToSchema;
 
 pub use self::core_banking::CoreBankingConfig;
+use self::customers::ApprovalPlace;
 pub use self::customers::{Approach, ConsentConfig, RedirectUris, ScaConfig};
 pub use self::database_location::{DatabaseLocation, DatabaseLocationError, Server};
 pub use self::gateway_listener::{GatewayListenerConfig, HeaderForm};
+pub(crate) use self::identity_provider::is_endpoint;
+pub use self::identity_provider::{ApprovalBinding, IdentityProviderConfig};
 pub use self::online_banking::{OnlineBankingConfig, Origin};
 pub use self::other_banks::OtherBankConfig;
 use self::reading::Lines;
@@ -51,6 +56,9 @@ pub struct Config {
     pub gateway_listener: Option<GatewayListenerConfig>,
     /// The bank's own pages for its customers.
     pub online_banking: Option<OnlineBankingConfig>,
+    /// The bank's own identity provider (OpenID Connect), by which customers log in and approve. If
+    /// absent, the bank checks passwords, codes and passkeys itself.
+    pub identity_provider: Option<IdentityProviderConfig>,
     /// A bank whose accounts customers can add to this bank's pages; one section for each bank. Its
     /// server certificate is verified against the trust anchors of `[xs2a]` and the lists of
     /// `[revocation]`.
@@ -399,6 +407,7 @@ impl Config {
         let gateways = self.gateway_listener.iter_mut();
         let pages = self.online_banking.iter_mut();
         let mut pages = pages.collect::<Vec<_>>();
+        let provider = self.identity_provider.iter_mut();
         let core = self.core_banking.iter_mut();
         let keys = std::iter::once(&mut xs2a.private_key)
             .chain(core.flat_map(|core| &mut core.private_key));
@@ -410,6 +419,7 @@ impl Config {
             .chain(&mut xs2a.intermediates)
             .chain(gateways.flat_map(|listener| &mut listener.gateways))
             .chain(&mut self.register.file)
+            .chain(provider.flat_map(IdentityProviderConfig::paths))
             .chain(
                 self.core_banking
                     .iter_mut()
@@ -467,7 +477,10 @@ impl Config {
         faults.extend(self.traces.iter().flat_map(TracesConfig::faults));
         let core = self.core_banking.iter();
         faults.extend(core.flat_map(CoreBankingConfig::faults));
-        faults.extend(self.sca.faults(self.online_banking.is_some()));
+        faults.extend(self.sca.faults(self.approval_place()));
+        let provider = self.identity_provider.iter();
+        let has_pages = self.online_banking.is_some();
+        faults.extend(provider.flat_map(|provider| provider.faults(has_pages)));
         faults.extend(other_banks::faults(
             &self.other_banks,
             self.online_banking.is_some(),
@@ -478,6 +491,19 @@ impl Config {
             faults.push(ConfigError::new("log.filter", error.to_string()));
         }
         faults
+    }
+
+    /// SCA approaches that the bank offers, the preferred one first.
+    pub(crate) fn approaches(&self) -> Vec<ScaApproach> {
+        self.sca.approaches(self.approval_place())
+    }
+
+    fn approval_place(&self) -> ApprovalPlace {
+        match (&self.identity_provider, &self.online_banking) {
+            (Some(_), _) => ApprovalPlace::IdentityProvider,
+            (None, Some(_)) => ApprovalPlace::Pages,
+            (None, None) => ApprovalPlace::Tpp,
+        }
     }
 
     /// Errors of the addresses of CRLs and listeners.

@@ -13,6 +13,7 @@
 //! | [`xs2a`] | the HTTP resources |
 //! | [`consent`] | the rules of consents, and how they are approved |
 //! | [`sca`] | strong customer authentication |
+//! | `identity_provider` | log-in and approval by the bank's OpenID Connect provider |
 //! | `online_banking` | the customer pages |
 //! | [`core_banking`] | the trait behind which a bank's systems stand, and the built-in ledger |
 //! | [`store`] | persistence on SQL |
@@ -29,6 +30,7 @@ pub mod core_banking;
 pub mod domain;
 mod http;
 pub mod identity;
+mod identity_provider;
 mod keyed_locks;
 mod metrics;
 mod online_banking;

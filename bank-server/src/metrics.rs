@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::core_banking::http::HttpCore;
 use crate::identity::Licences;
+use crate::identity_provider::IdentityProvider;
 use crate::sca::Sca;
 use crate::store::Database;
 use crate::telemetry::gauges::gauges;
@@ -35,6 +36,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) database: &'a Database,
     pub(crate) sca: &'a Sca,
     pub(crate) http_core: Option<&'a HttpCore>,
+    pub(crate) identity_provider: Option<&'a IdentityProvider>,
 }
 
 /// All metrics of a bank.
@@ -51,6 +53,9 @@ impl Metrics {
         parts.sca.register(&mut registry);
         if let Some(core) = parts.http_core {
             core.register(&mut registry);
+        }
+        if let Some(provider) = parts.identity_provider {
+            provider.register(&mut registry);
         }
         Self(registry)
     }

@@ -14,6 +14,7 @@ use crate::core_banking::CoreBanking;
 use crate::core_banking::http::HttpCore;
 use crate::http::resource;
 use crate::identity::Licences;
+use crate::identity_provider::IdentityProvider;
 use crate::metrics::{MEDIA_TYPE, Metrics};
 use crate::store::Database;
 use crate::transport::listener::MtlsListener;
@@ -24,6 +25,7 @@ pub(crate) struct Health {
     pub(crate) core: Arc<dyn CoreBanking>,
     /// The same, if it is one over HTTP: for problems of its certificates.
     pub(crate) http_core: Option<Arc<HttpCore>>,
+    pub(crate) identity_provider: Option<IdentityProvider>,
     pub(crate) trust: Arc<ArcSwap<TrustReport>>,
     pub(crate) metrics: Metrics,
     /// Certificate and key of online banking, if it has its own.
@@ -61,16 +63,21 @@ async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "live" }))
 }
 
-/// Readiness: the database responds, and peers can connect. A core banking system that does not
-/// respond is reported, but does not take the bank out of service: all replicas have the same one,
-/// and consents, pages and trust work without it. Neither does a rejected reload: the bank
-/// continues with the previous value. A bank that is shutting down still responds, and is no longer
-/// ready, so that load balancers send requests elsewhere.
+/// Readiness: the database responds, and peers can connect. A core banking system or an identity
+/// provider that does not respond is reported, but does not take the bank out of service: all
+/// replicas have the same ones, and the rest works without them. Neither does a rejected reload:
+/// the bank continues with the previous value. A bank that is shutting down still responds, and is
+/// no longer ready, so that load balancers send requests elsewhere.
 async fn ready(health: web::Data<Health>) -> HttpResponse {
     health.probes.0.store(Some(Arc::new(Instant::now())));
-    let (store, core) = tokio::join!(
+    let identity_provider = async {
+        let provider = health.identity_provider.as_ref()?;
+        Some(with_timeout(provider.ready()).await)
+    };
+    let (store, core, identity_provider) = tokio::join!(
         with_timeout(health.database.ready()),
-        with_timeout(health.core.ready())
+        with_timeout(health.core.ready()),
+        identity_provider
     );
     let name = |outcome: &Result<(), String>| match outcome {
         Ok(()) => "ready".to_owned(),
@@ -93,13 +100,16 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
         .listeners
         .iter()
         .any(|(_, listener)| listener.is_draining());
-    let body = json!({
+    let mut body = json!({
         "store": name(&store),
         "coreBanking": name(&core),
         "trust": closed,
         "problems": problems,
         "stopping": stopping,
     });
+    if let (Some(outcome), Some(body)) = (&identity_provider, body.as_object_mut()) {
+        body.insert("identityProvider".to_owned(), name(outcome).into());
+    }
     if store.is_ok() && !trust.closed && !stopping {
         HttpResponse::Ok().json(body)
     } else {

@@ -164,7 +164,8 @@ impl Banks {
         let mut config = Config::read(&self.folder.path().join(file)).unwrap();
         change(&mut config);
         let clock: Arc<ManualClock> = Arc::clone(&self.clock);
-        BankServer::new(config).clock(clock).start().await
+        // Boxed: a configuration is large.
+        Box::pin(BankServer::new(config).clock(clock).start()).await
     }
 
     /// Moves the clock on to that time.

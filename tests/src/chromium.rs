@@ -97,6 +97,11 @@ pub struct Chromium {
 impl Chromium {
     /// Starts one, with a desktop's screen.
     pub async fn start(scripts: Scripts) -> Self {
+        Self::start_trusting(scripts, None).await
+    }
+
+    /// Starts one that accepts the certificate of a public key, by its SHA-256 in base64.
+    pub async fn start_trusting(scripts: Scripts, key_digest: Option<&str>) -> Self {
         // The crate that drives it makes an HTTP client, which wants one even where no TLS is
         // spoken. If another test was here first, so much the better.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -104,7 +109,7 @@ impl Chromium {
         programs::system("chromium");
         let (program, port) = start_driver();
         let profile = tempfile::tempdir().unwrap();
-        let capabilities = capabilities(profile.path(), scripts);
+        let capabilities = capabilities(profile.path(), scripts, key_digest);
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities)
             .await
             .expect("a session of chromedriver");
@@ -454,13 +459,17 @@ fn pictures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pages")
 }
 
-fn capabilities(profile: &Path, scripts: Scripts) -> Capabilities {
+fn capabilities(profile: &Path, scripts: Scripts, key_digest: Option<&str>) -> Capabilities {
     let mut chrome = DesiredCapabilities::chrome();
     for argument in ARGUMENTS {
         chrome.add_arg(argument).unwrap();
     }
     let profile = format!("--user-data-dir={}", profile.display());
     chrome.add_arg(&profile).unwrap();
+    if let Some(digest) = key_digest {
+        let accepted = format!("--ignore-certificate-errors-spki-list={digest}");
+        chrome.add_arg(&accepted).unwrap();
+    }
     if scripts == Scripts::Off {
         let blocked = json!({"profile.managed_default_content_settings.javascript": 2});
         chrome.add_experimental_option("prefs", blocked).unwrap();

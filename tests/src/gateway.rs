@@ -68,12 +68,10 @@ impl GatewayListener {
             .unwrap();
         database.close().await;
         let clock = Arc::clone(&banks.clock);
+        let bank = BankServer::new(config.clone()).clock(clock).start();
         Self {
-            bank: BankServer::new(config.clone())
-                .clock(clock)
-                .start()
-                .await
-                .unwrap(),
+            // Boxed: a configuration is large.
+            bank: Box::pin(bank).await.unwrap(),
             config,
             gateway,
         }

@@ -56,7 +56,7 @@ impl Default for ConsentConfig {
 pub struct ScaConfig {
     /// SCA approaches that the bank offers: `redirect`, `decoupled`, `embedded`. The first one is
     /// used if the TPP states no preference. Default: all three if `[online_banking]` is
-    /// configured, otherwise `embedded` only.
+    /// configured, `redirect` only with `[identity_provider]`, otherwise `embedded` only.
     #[schema(example = json!(["redirect", "decoupled"]))]
     pub approaches: Option<Vec<Approach>>,
     /// Idle timeout of an authorisation: it fails after this time without a step.
@@ -89,6 +89,17 @@ impl Default for ScaConfig {
             allow_loopback_redirects: false,
         }
     }
+}
+
+/// Places at which customers can approve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ApprovalPlace {
+    /// The bank has no pages: through the TPP alone.
+    Tpp,
+    /// The bank's own pages too.
+    Pages,
+    /// The bank's own pages, with its identity provider, and nowhere else.
+    IdentityProvider,
 }
 
 /// An SCA approach.
@@ -129,18 +140,18 @@ impl ScaConfig {
         TimeDelta::minutes(self.authorisation_minutes.into())
     }
 
-    /// The approaches that the bank offers, the default one first. `has_pages` states whether
-    /// `[online_banking]` is configured.
-    pub(crate) fn approaches(&self, has_pages: bool) -> Vec<ScaApproach> {
-        match &self.approaches {
-            Some(configured) => configured.iter().copied().map(ScaApproach::from).collect(),
-            None if has_pages => ScaApproach::ALL.to_vec(),
-            None => vec![ScaApproach::Embedded],
+    /// The approaches that the bank offers, the default one first.
+    pub(super) fn approaches(&self, place: ApprovalPlace) -> Vec<ScaApproach> {
+        match (&self.approaches, place) {
+            (Some(configured), _) => configured.iter().copied().map(ScaApproach::from).collect(),
+            (None, ApprovalPlace::Pages) => ScaApproach::ALL.to_vec(),
+            (None, ApprovalPlace::IdentityProvider) => vec![ScaApproach::Redirect],
+            (None, ApprovalPlace::Tpp) => vec![ScaApproach::Embedded],
         }
     }
 
     /// Errors of the section `[sca]`. All of them concern `approaches`; its default is valid.
-    pub(super) fn faults(&self, has_pages: bool) -> Vec<ConfigError> {
+    pub(super) fn faults(&self, place: ApprovalPlace) -> Vec<ConfigError> {
         let mut faults = Vec::new();
         let Some(approaches) = self.approaches.as_deref() else {
             return faults;
@@ -153,16 +164,68 @@ impl ScaConfig {
         }
         for (index, approach) in approaches.iter().enumerate() {
             let key = format!("sca.approaches[{index}]");
-            if approaches.iter().take(index).any(|other| other == approach) {
-                faults.push(ConfigError::new(key, "is listed twice"));
-            } else if *approach != Approach::Embedded && !has_pages {
-                faults.push(ConfigError::new(
-                    key,
+            let problem = match (place, approach) {
+                _ if approaches.iter().take(index).any(|other| other == approach) => {
+                    "is listed twice"
+                }
+                (ApprovalPlace::Tpp, Approach::Redirect | Approach::Decoupled) => {
                     "requires the bank's own pages: configure [online_banking], or remove this \
-                     approach",
-                ));
-            }
+                     approach"
+                }
+                (ApprovalPlace::IdentityProvider, Approach::Decoupled | Approach::Embedded) => {
+                    "is not possible with [identity_provider], where customers approve: remove this \
+                     approach"
+                }
+                _ => continue,
+            };
+            faults.push(ConfigError::new(key, problem));
         }
         faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn approaches_are_those_of_the_place_of_approval() {
+        let sca = |approaches: Option<&[Approach]>| ScaConfig {
+            approaches: approaches.map(<[Approach]>::to_vec),
+            ..ScaConfig::default()
+        };
+        let all = [Approach::Redirect, Approach::Decoupled, Approach::Embedded];
+        for (place, by_default, refused) in [
+            (ApprovalPlace::Pages, ScaApproach::ALL, &[][..]),
+            (
+                ApprovalPlace::Tpp,
+                &[ScaApproach::Embedded],
+                &["[0]", "[1]"],
+            ),
+            (
+                ApprovalPlace::IdentityProvider,
+                &[ScaApproach::Redirect],
+                &["[1]", "[2]"],
+            ),
+        ] {
+            assert_eq!(sca(None).approaches(place), by_default, "{place:?}");
+            assert!(sca(None).faults(place).is_empty(), "{place:?}");
+            let faults = sca(Some(&all)).faults(place).into_iter();
+            let keys: Vec<String> = faults.map(|fault| fault.key).collect();
+            let expected = refused.iter().map(|index| format!("sca.approaches{index}"));
+            assert_eq!(keys, expected.collect::<Vec<_>>(), "{place:?}");
+        }
+        let places = |approaches: &[Approach]| {
+            let faults = sca(Some(approaches)).faults(ApprovalPlace::Pages);
+            faults
+                .into_iter()
+                .map(|fault| fault.key)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(places(&[]), ["sca.approaches"]);
+        assert_eq!(
+            places(&[Approach::Redirect, Approach::Redirect]),
+            ["sca.approaches[1]"]
+        );
     }
 }

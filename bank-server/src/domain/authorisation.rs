@@ -78,11 +78,13 @@ pub enum MethodId {
     App,
     /// A passkey in the browser (`WebAuthn`).
     Passkey,
+    /// An authentication by the bank's identity provider.
+    IdentityProvider,
 }
 
 impl MethodId {
     /// All of them, in the order in which they are offered.
-    pub const ALL: [Self; 3] = [Self::Totp, Self::App, Self::Passkey];
+    pub const ALL: [Self; 4] = [Self::Totp, Self::App, Self::Passkey, Self::IdentityProvider];
 
     /// The name on the wire and in the database.
     #[must_use]
@@ -91,17 +93,18 @@ impl MethodId {
             Self::Totp => "totp",
             Self::App => "app",
             Self::Passkey => "passkey",
+            Self::IdentityProvider => "identity-provider",
         }
     }
 
-    /// The method as TPPs are offered it. `None` for a passkey, which works on the bank's own pages
+    /// The method as TPPs are offered it. `None` for methods that work in the customer's browser
     /// alone.
     #[must_use]
     pub fn for_tpp(self) -> Option<AuthenticationObject> {
         let (authentication_type, name) = match self {
             Self::Totp => (AuthenticationType::ChipOtp, "Code from your authenticator"),
             Self::App => (AuthenticationType::PushOtp, "Approval in the bank's app"),
-            Self::Passkey => return None,
+            Self::Passkey | Self::IdentityProvider => return None,
         };
         Some(AuthenticationObject {
             authentication_type,

@@ -3,7 +3,8 @@
 //! A customer who comes from the TPP logs in for this authorisation alone, with both factors: that
 //! log-in is the proof with which the consent is approved, and its session ends with the answer. A
 //! customer who was logged in before gives a second factor here, which is valid for this
-//! authorisation alone.
+//! authorisation alone. With an identity provider, each approval is confirmed there, whichever way
+//! the customer has logged in.
 //!
 //! An authorisation is assigned to the customer who logs in for it, or who answers it. Opening the
 //! page while logged in assigns it to no customer. Until it is answered, a log-in of another
@@ -21,6 +22,7 @@ use super::PageResult;
 use super::csrf::Purpose;
 use super::destination::Destination;
 use super::forms::{Fields, Form, FormBody};
+use super::identity_provider;
 use super::layout::{FieldErrors, Page, as_another_customer, see_other, token_field};
 use super::message::{Message, Next};
 use super::problem::{Problem, problem};
@@ -90,7 +92,10 @@ async fn open(visit: &Visit, id: &str) -> Result<ApprovalRequest, Problem> {
 }
 
 /// Assigns the request to this customer, with the accounts that it would open.
-async fn claimed(known: &Answering, id: &str) -> Result<(ApprovalRequest, OfferedAccess), Problem> {
+pub(super) async fn claimed(
+    known: &Answering,
+    id: &str,
+) -> Result<(ApprovalRequest, OfferedAccess), Problem> {
     let authorisations = &known.visit.state.authorisations;
     let approval = open(&known.visit, id).await?;
     let claimed = authorisations.claim_under(id, &known.psu, known.credentials);
@@ -140,7 +145,10 @@ async fn show(
     let words = &texts.authorise;
     let authorisation = &approval.authorisation;
     let path = format!("/authorise/{}", authorisation.id);
-    let prompt = if known.proof.is_some() || is_exempt(known, approval).await? {
+    let is_confirmed = known.proof.is_some() || is_exempt(known, approval).await?;
+    let provider = visit.state.identity_provider.as_ref();
+    let provider = provider.filter(|_| !is_confirmed);
+    let prompt = if is_confirmed || provider.is_some() {
         None
     } else {
         let subject = Subject::authorisation(&authorisation.id);
@@ -170,6 +178,7 @@ async fn show(
             (request::accounts(texts, offer, shown))
             (request::terms(texts, &approval.consent))
             @if let Some(prompt) = &prompt { (prompt.fields(texts, errors.get(ANSWER))) }
+            @if provider.is_some() { p.hint { (texts.identity_provider.confirm_next) } }
             div.actions {
                 button type="submit" data-passkey-button hidden[is_passkey] { (words.approve) }
                 button.danger type="submit" formaction={ (path) "/refuse" } formnovalidate {
@@ -191,9 +200,13 @@ async fn show(
             }
         }
     };
+    let confirmed_at = match provider {
+        Some(provider) => provider.origin().await,
+        None => None,
+    };
     let page = Page::new(words.title, content)
         .status(errors.status())
-        .leads_to(origins(approval))
+        .leads_to(origins(approval, confirmed_at))
         .script(is_passkey);
     Ok(page.respond(visit))
 }
@@ -205,8 +218,8 @@ async fn is_exempt(known: &Answering, approval: &ApprovalRequest) -> Result<bool
 }
 
 /// Origins to which the answer may redirect: the TPP's own addresses, which were checked when it
-/// named them.
-fn origins(approval: &ApprovalRequest) -> Option<String> {
+/// named them, and the identity provider.
+fn origins(approval: &ApprovalRequest, provider: Option<String>) -> Option<String> {
     let authorisation = &approval.authorisation;
     let mut origins: Vec<String> = [&authorisation.redirect_uri, &authorisation.nok_redirect_uri]
         .into_iter()
@@ -216,6 +229,7 @@ fn origins(approval: &ApprovalRequest) -> Option<String> {
         .map(|uri| uri.origin().ascii_serialization())
         .collect();
     origins.dedup();
+    origins.extend(provider);
     (!origins.is_empty()).then(|| origins.join(" "))
 }
 
@@ -250,6 +264,9 @@ async fn approve(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageR
     if known.proof.is_none() && selected.is_none() && is_exempt(&known, &approval).await? {
         let decision = authorisations.approve_exempt(&id, &known.psu).await;
         return finish(&visit, decision, &approval.tpp).await;
+    }
+    if known.proof.is_none() && visit.state.identity_provider.is_some() {
+        return identity_provider::begin_approval(&known, &approval, &offer, &chosen).await;
     }
     let proof = if let Some(proof) = known.proof.clone() {
         proof
@@ -293,7 +310,7 @@ async fn refuse(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageRe
 }
 
 /// Redirects to the TPP, or shows the outcome.
-async fn finish(
+pub(super) async fn finish(
     visit: &Visit,
     decision: Result<ApprovalOutcome, AuthorisationError>,
     tpp: &TppRecord,

@@ -136,7 +136,7 @@ impl Page {
                             a.bank href="/" { (mark()) span { (state.bank_name) } }
                             @if visit.customer().is_some() { (log_out(visit)) }
                         }
-                        @if visit.customer().is_some() { (self.navigation(texts)) }
+                        @if visit.customer().is_some() { (self.navigation(visit)) }
                     }
                     main #content tabindex="-1" {
                         h1 { (self.title) }
@@ -153,11 +153,15 @@ impl Page {
         }
     }
 
-    fn navigation(&self, texts: &Texts) -> Markup {
+    fn navigation(&self, visit: &Visit) -> Markup {
+        let state = &visit.state;
+        let texts = state.texts;
+        let is_there =
+            |section: &Section| *section != Section::Passkeys || state.identity_provider.is_none();
         html! {
             nav aria-label=(texts.frame.navigation) {
                 ul.within {
-                    @for section in Section::ALL {
+                    @for section in Section::ALL.into_iter().filter(is_there) {
                         li {
                             @let is_current = self.section == Some(section);
                             a href=(section.path()) aria-current=[is_current.then_some("page")] {

@@ -43,7 +43,7 @@ async fn page(visit: Visitor, request: HttpRequest) -> HttpResponse {
 }
 
 /// Page for a customer who is logged in already.
-fn already(visit: &Visit, customer: &str, to: &Destination) -> HttpResponse {
+pub(super) fn already(visit: &Visit, customer: &str, to: &Destination) -> HttpResponse {
     let texts = visit.state.texts;
     let words = &texts.log_in;
     let content = html! {
@@ -81,17 +81,6 @@ impl LogIn {
         match self.to.authorisation() {
             Some(id) => Subject::authorisation(id),
             None => Subject::log_in(visit.digest()),
-        }
-    }
-
-    /// Level of the session.
-    fn scope(&self) -> SessionScope {
-        match self.to.authorisation() {
-            Some(id) => SessionScope::Authorisation {
-                id: id.to_owned(),
-                method: self.method().to_string(),
-            },
-            None => SessionScope::Full,
         }
     }
 
@@ -165,19 +154,10 @@ impl LogIn {
         psu: &PsuId,
         credentials: CredentialsVersion,
     ) -> PageResult {
-        if !visit.begin(psu, self.scope(), credentials).await? {
-            // The credentials were replaced since they were checked.
-            return self.failed(visit, ScaError::WrongCredentials);
+        match begin_session(visit, &self.to, self.method(), psu, credentials).await? {
+            Some(response) => Ok(response),
+            None => self.failed(visit, ScaError::WrongCredentials),
         }
-        if let Some(id) = self.to.authorisation() {
-            let authorisations = &visit.state.authorisations;
-            let claimed = authorisations.claim_by_log_in(id, psu, credentials).await;
-            if let Err(error) = claimed {
-                // The page of the authorisation shows the error.
-                tracing::debug!(%error, "online banking: authorisation not assigned by log-in");
-            }
-        }
-        Ok(see_other(self.to.path()))
     }
 
     /// The page again for a wrong factor; otherwise the error.
@@ -190,6 +170,37 @@ impl LogIn {
         };
         Ok(self.page(visit, "", &FieldErrors::of("customer", text)))
     }
+}
+
+/// Begins the session of a customer who has authenticated by that method, and redirects: for all
+/// pages, or for the authorisation that the customer came to answer. Returns `None`, and begins
+/// none, if the credentials were replaced since they were checked.
+pub(super) async fn begin_session(
+    visit: &Visit,
+    to: &Destination,
+    method: MethodId,
+    psu: &PsuId,
+    credentials: CredentialsVersion,
+) -> Result<Option<HttpResponse>, Problem> {
+    let scope = match to.authorisation() {
+        Some(id) => SessionScope::Authorisation {
+            id: id.to_owned(),
+            method: method.to_string(),
+        },
+        None => SessionScope::Full,
+    };
+    if !visit.begin(psu, scope, credentials).await? {
+        return Ok(None);
+    }
+    if let Some(id) = to.authorisation() {
+        let authorisations = &visit.state.authorisations;
+        let claimed = authorisations.claim_by_log_in(id, psu, credentials).await;
+        if let Err(error) = claimed {
+            // The page of the authorisation shows the error.
+            tracing::debug!(%error, "online banking: authorisation not assigned by log-in");
+        }
+    }
+    Ok(Some(see_other(to.path())))
 }
 
 /// Checks both factors before revealing anything of either (Delegated Regulation (EU) 2018/389,

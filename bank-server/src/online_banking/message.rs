@@ -34,6 +34,11 @@ pub(super) enum Next {
     Start,
     /// To the log-in.
     LogIn,
+    /// To the log-in, at which the identity provider authenticates the customer anew, then to that
+    /// page.
+    LogInAnew(Destination),
+    /// Back to the approval that is confirmed at the identity provider.
+    Approval(Destination),
     /// To the consents.
     Consents,
     /// To the accounts at other banks.
@@ -118,6 +123,14 @@ impl Message {
                 @match &self.next {
                     Next::Start => p { a.button href="/" { (texts.frame.to_start) } }
                     Next::LogIn => p { a.button href="/log-in" { (texts.frame.to_log_in) } }
+                    Next::LogInAnew(to) => p {
+                        a.button href={ "/log-in?prompt=login&to=" (to.path()) } {
+                            (texts.frame.to_log_in)
+                        }
+                    }
+                    Next::Approval(to) => p {
+                        a.button href=(to.path()) { (texts.identity_provider.back) }
+                    }
                     Next::Consents => p { a.button href="/consents" { (texts.frame.to_consents) } }
                     Next::OtherBanks => p {
                         a.button href="/other-banks" { (texts.other_banks.see_all) }

@@ -19,6 +19,7 @@ mod foreign;
 mod formatting;
 mod forms;
 mod headers;
+mod identity_provider;
 mod layout;
 pub(crate) mod listener;
 mod log_in;
@@ -48,6 +49,7 @@ use crate::calendar::Calendar;
 use crate::config::{LimitsConfig, Origin};
 use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
+use crate::identity_provider::IdentityProvider;
 use crate::sca::Sca;
 use crate::store::sessions::{SessionLifetime, Sessions};
 use crate::store::vault::Vault;
@@ -66,6 +68,8 @@ pub(crate) struct OnlineBanking {
     pub(crate) sessions: Sessions,
     pub(crate) session_lifetime: SessionLifetime,
     pub(crate) sca: Sca,
+    /// In place of the bank's own passwords, codes and passkeys.
+    pub(crate) identity_provider: Option<IdentityProvider>,
     pub(crate) authorisations: Authorisations,
     pub(crate) other_banks: OtherBanks,
     /// Signs forms and cookies.
@@ -78,15 +82,20 @@ pub(crate) struct OnlineBanking {
     pub(crate) request_metrics: RequestMetrics,
 }
 
-/// The pages and their paths.
-pub(crate) fn configure(app: &mut web::ServiceConfig) {
+/// The pages and their paths. With an identity provider, customers have no passwords, devices and
+/// passkeys here.
+pub(crate) fn configure(app: &mut web::ServiceConfig, has_identity_provider: bool) {
     app.configure(assets::configure)
-        .configure(log_in::configure)
         .configure(accounts::configure)
         .configure(authorise::configure)
         .configure(consents::configure)
-        .configure(other_banks::configure)
-        .configure(phone::configure)
-        .configure(passkeys::configure)
-        .configure(removing::configure);
+        .configure(other_banks::configure);
+    if has_identity_provider {
+        app.configure(identity_provider::configure);
+    } else {
+        app.configure(log_in::configure)
+            .configure(phone::configure)
+            .configure(passkeys::configure)
+            .configure(removing::configure);
+    }
 }

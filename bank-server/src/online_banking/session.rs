@@ -23,7 +23,7 @@ use super::OnlineBanking;
 use super::csrf::{Device, Purpose};
 use super::destination::Destination;
 use super::problem::Problem;
-use crate::domain::PsuId;
+use crate::domain::{MethodId, PsuId};
 use crate::sca::{Proof, Source, Subject};
 use crate::store::StoreError;
 use crate::store::credentials::CredentialsVersion;
@@ -332,7 +332,10 @@ impl Answering {
                 let subject = Subject::authorisation(id);
                 let method = method.parse().ok()?;
                 let (psu, begun) = (&session.psu, session.begun);
-                Some(Proof::of_session(psu, subject, method, begun))
+                // A log-in at the identity provider was for no approval: each has one of its own.
+                let is_proof =
+                    method != MethodId::IdentityProvider && visit.state.identity_provider.is_none();
+                is_proof.then(|| Proof::of_session(psu, subject, method, begun))
             }
             SessionScope::Authorisation { .. } => return None,
         };

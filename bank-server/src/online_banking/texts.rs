@@ -39,6 +39,7 @@ macro_rules! texts {
 }
 
 mod english;
+mod identity_provider;
 mod other_banks;
 
 pub(crate) use self::english::ENGLISH;
@@ -46,6 +47,7 @@ use self::english::{
     AccountTexts, AuthoriseTexts, ConsentTexts, FrameTexts, LogInTexts, PasskeyTexts, PhoneTexts,
     ProblemTexts, SecondFactorTexts,
 };
+use self::identity_provider::IdentityProviderTexts;
 use self::other_banks::OtherBanksTexts;
 use super::foreign::isolated;
 
@@ -58,6 +60,7 @@ pub(crate) struct Texts {
     pub(super) frame: FrameTexts,
     pub(super) log_in: LogInTexts,
     pub(super) second_factor: SecondFactorTexts,
+    pub(super) identity_provider: IdentityProviderTexts,
     pub(super) accounts: AccountTexts,
     pub(super) authorise: AuthoriseTexts,
     pub(super) consents: ConsentTexts,

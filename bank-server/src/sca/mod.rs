@@ -32,6 +32,7 @@ pub use self::phone::{Phone, PhoneToken, Phones, PhonesError};
 pub use self::totp::{DIGITS, Totp, code_at};
 use crate::calendar::Calendar;
 use crate::domain::{MethodId, PsuId};
+use crate::identity_provider::Authenticated;
 use crate::store::credentials::{CredentialsVersion, CustomerCredentials};
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Database, StoreError};
@@ -134,8 +135,9 @@ pub enum Challenge {
     App,
 }
 
-/// Proof of strong customer authentication, for one subject. Only [`Sca::prove`] creates one, and
-/// `Proof::of_session` restores it from the session that it began.
+/// Proof of strong customer authentication, for one subject. Only [`Sca::prove`] creates one, or the
+/// identity provider's answer to a request for that subject; `Proof::of_session` restores it from
+/// the session that it began.
 #[derive(Debug, Clone)]
 pub struct Proof {
     psu: PsuId,
@@ -157,6 +159,20 @@ impl Proof {
             subject,
             method,
             at: begun,
+        }
+    }
+
+    /// The proof of a customer whom the identity provider has authenticated for that subject.
+    pub(crate) fn of_identity_provider(
+        authenticated: &Authenticated,
+        subject: Subject,
+        at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            psu: authenticated.psu().clone(),
+            subject,
+            method: MethodId::IdentityProvider,
+            at,
         }
     }
 

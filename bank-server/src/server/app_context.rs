@@ -14,11 +14,13 @@ use crate::core_banking::CoreBanking;
 use crate::core_banking::http::HttpCore;
 use crate::core_banking::ledger::{Ledger, read_along};
 use crate::identity::Licences;
+use crate::identity_provider::{self, IdentityProvider};
 use crate::online_banking::{ENGLISH, OnlineBanking, OtherBanks, OtherBanksParts, Seal};
 use crate::sca::Sca;
 use crate::store::connections::Connections;
 use crate::store::consents::Consents;
 use crate::store::credentials::CustomerCredentials;
+use crate::store::identity_requests::IdentityRequests;
 use crate::store::reports::Reports;
 use crate::store::sessions::Sessions;
 use crate::store::usage::Usage;
@@ -36,6 +38,7 @@ pub(super) struct AppContext {
     pub(super) http_core: Option<Arc<HttpCore>>,
     consents: Consents,
     pub(super) sca: Sca,
+    pub(super) identity_provider: Option<IdentityProvider>,
     pub(super) authorisations: Authorisations,
     vault: Vault,
     calendar: Calendar,
@@ -93,6 +96,21 @@ impl AppContext {
             calendar.clone(),
             Arc::clone(&randomness),
         );
+        let identity_provider = match (&config.identity_provider, pages) {
+            (Some(provider), Some(pages)) => {
+                Some(IdentityProvider::open(identity_provider::Parts {
+                    config: provider.clone(),
+                    origin: pages.origin.text(),
+                    // An older authentication would outlast the end of an idle session.
+                    max_age: pages.session_lifetime.idle,
+                    requests: IdentityRequests::new(database.clone()),
+                    vault: vault.clone(),
+                    clock: Arc::clone(&clock),
+                    randomness: Arc::clone(&randomness),
+                })?)
+            }
+            _ => None,
+        };
         let authorisations = Authorisations::new(
             &database,
             Arc::clone(&core),
@@ -107,6 +125,7 @@ impl AppContext {
             http_core,
             consents,
             sca,
+            identity_provider,
             authorisations,
             vault,
             calendar,
@@ -130,7 +149,7 @@ impl AppContext {
             rules: config.consent.clone(),
             authorisations: self.authorisations.clone(),
             approving: Approving {
-                offered: config.sca.approaches(pages.is_some()),
+                offered: config.approaches(),
                 origin: pages.map(|pages| pages.origin.text()),
                 rules: config.sca.clone(),
             },
@@ -167,6 +186,7 @@ impl AppContext {
             sessions: Sessions::new(self.database.clone(), pages.session_lifetime),
             session_lifetime: pages.session_lifetime,
             sca: self.sca.clone(),
+            identity_provider: self.identity_provider.clone(),
             authorisations: self.authorisations.clone(),
             other_banks: OtherBanks::new(OtherBanksParts {
                 banks: config.other_banks.clone(),

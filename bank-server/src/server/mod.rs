@@ -33,6 +33,7 @@ use crate::config::{Config, ConfigError, Origin};
 use crate::core_banking::CoreBanking;
 use crate::core_banking::http::HttpCore;
 use crate::identity::{LicenceSource, Licences, own_organisation};
+use crate::identity_provider::file_faults;
 use crate::metrics::{Metrics, Parts};
 use crate::operator::{Health, ReadinessProbes};
 use crate::sca::PHONE_LIFETIME;
@@ -383,6 +384,7 @@ fn health(
         database: app_context.database.clone(),
         core: Arc::clone(&app_context.core),
         http_core: app_context.http_core.clone(),
+        identity_provider: app_context.identity_provider.clone(),
         trust: Arc::clone(report),
         metrics: Metrics::of(Parts {
             trust: Arc::clone(report),
@@ -391,6 +393,7 @@ fn health(
             database: &app_context.database,
             sca: &app_context.sca,
             http_core: app_context.http_core.as_deref(),
+            identity_provider: app_context.identity_provider.as_ref(),
         }),
         pages: pages.and_then(|pages| pages.listener.credentials().cloned()),
         listeners,
@@ -489,6 +492,8 @@ fn open(
 ) -> Result<TrustReloader<LicenceSource>, Vec<ConfigError>> {
     let mut faults = config.faults();
     faults.extend(database_fault(config));
+    let provider = config.identity_provider.iter();
+    faults.extend(provider.flat_map(|provider| file_faults(provider, clock)));
     let opened = TrustReloader::open(
         sources(config),
         licence_source(config),

@@ -352,9 +352,10 @@ fn online_banking_service(
     shutdown: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> + use<>
 {
+    let has_identity_provider = state.identity_provider.is_some();
     let app = App::new()
         .app_data(state)
-        .configure(online_banking::configure)
+        .configure(|app| online_banking::configure(app, has_identity_provider))
         .wrap(middleware::from_fn(online_banking::frame))
         .wrap_fn(move |request, app| TokioContext::new(app.call(request), app_runtime.clone()));
     let http = HttpService::build()

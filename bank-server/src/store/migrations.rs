@@ -37,6 +37,7 @@ const SQLITE: &Migrations = embedded!("sqlite":
     "0016_bank_state"
     "0017_sessions_of_authorisations"
     "0018_log_ins_for_authorisations"
+    "0019_identity_requests"
 );
 
 /// The first is version 7: the versions before it never ran on PostgreSQL.
@@ -53,6 +54,7 @@ const POSTGRES: &Migrations = embedded!("postgres":
     "0016_bank_state"
     "0017_sessions_of_authorisations"
     "0018_log_ins_for_authorisations"
+    "0019_identity_requests"
 );
 
 /// For SQLite.

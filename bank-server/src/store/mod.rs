@@ -18,6 +18,7 @@ pub mod customer_consents;
 mod engine;
 pub mod fetched_lists;
 mod health;
+pub(crate) mod identity_requests;
 mod lock;
 mod metrics;
 mod migrations;

@@ -122,6 +122,7 @@ const ORDERS: &[Order] = &[
             "identity",
             "store",
             "core_banking",
+            "identity_provider",
             "sca",
             "consent",
             "xs2a",

@@ -8,6 +8,7 @@ mod accessibility;
 mod browser_story;
 mod consent_approval;
 mod devices_and_passkeys;
+mod identity_provider;
 mod login_and_sessions;
 mod other_banks;
 mod reflow;

@@ -1,5 +1,6 @@
 //! English texts.
 
+use super::identity_provider::IdentityProviderTexts;
 use super::other_banks::OtherBanksTexts;
 use super::{Explained, Texts, Writing};
 
@@ -32,6 +33,7 @@ pub(crate) const ENGLISH: Texts = Texts {
     frame: FrameTexts::ENGLISH,
     log_in: LogInTexts::ENGLISH,
     second_factor: SecondFactorTexts::ENGLISH,
+    identity_provider: IdentityProviderTexts::ENGLISH,
     accounts: AccountTexts::ENGLISH,
     authorise: AuthoriseTexts::ENGLISH,
     consents: ConsentTexts::ENGLISH,

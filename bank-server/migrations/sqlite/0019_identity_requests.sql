@@ -1,0 +1,8 @@
+-- Requests to the identity provider that wait for the customer's return: each is valid once, and for some minutes.
+-- What is asked is sealed; the state, which the customer's browser brings back, is stored as its SHA-256.
+CREATE TABLE identity_request (
+    state  TEXT   NOT NULL PRIMARY KEY,
+    sealed TEXT   NOT NULL,
+    begun  BIGINT NOT NULL
+);
+CREATE INDEX identity_request_by_begin ON identity_request (begun);

@@ -1,0 +1,150 @@
+//! Authentication of the bank to the provider: a client secret, or signed assertions
+//! (`private_key_jwt`).
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use reqwest::header::HeaderValue;
+use serde::Serialize;
+use shared_types::pki::pem::{self, Kind};
+
+use super::metadata::Metadata;
+use crate::config::{ConfigError, IdentityProviderConfig};
+use crate::file_mode::is_open_to_others;
+
+/// Validity of an assertion.
+const ASSERTION_LIFETIME: TimeDelta = TimeDelta::minutes(1);
+
+/// Type of an assertion (RFC 7523, section 2.2).
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// Maximum length of a client secret.
+const MAX_SECRET: usize = 1024;
+
+/// A secret or a key. Without `Debug`.
+pub(super) enum ClientAuthentication {
+    Secret(String),
+    Key(EncodingKey),
+}
+
+/// An assertion could not be signed.
+pub(super) struct SigningFailed;
+
+#[derive(Serialize)]
+struct Assertion<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    jti: &'a str,
+    iat: i64,
+    exp: i64,
+}
+
+impl ClientAuthentication {
+    /// Reads the file that the configuration names.
+    pub(super) fn open(config: &IdentityProviderConfig) -> Result<Self, ConfigError> {
+        if let Some(path) = &config.private_key {
+            let fault = fault("private_key", path);
+            let file = read(path).map_err(&fault)?;
+            return key(&file).map(Self::Key).map_err(fault);
+        }
+        let Some(path) = &config.client_secret_file else {
+            let key = "identity_provider.client_secret_file";
+            return Err(ConfigError::new(key, "is missing"));
+        };
+        let fault = fault("client_secret_file", path);
+        let file = read(path).map_err(&fault)?;
+        let secret = String::from_utf8(file).map_err(|_| fault("is no text".to_owned()))?;
+        let secret = secret.trim_end_matches(['\r', '\n']);
+        if secret.is_empty() || secret.len() > MAX_SECRET || secret.contains(char::is_control) {
+            return Err(fault(format!(
+                "must hold one line of at most {MAX_SECRET} characters"
+            )));
+        }
+        Ok(Self::Secret(secret.to_owned()))
+    }
+
+    /// Adds to a form what authenticates the bank, or returns the header that does. `id` is the
+    /// unique id of an assertion.
+    pub(super) fn apply(
+        &self,
+        client_id: &str,
+        metadata: &Metadata,
+        id: &str,
+        now: DateTime<Utc>,
+        form: &mut Vec<(&'static str, String)>,
+    ) -> Result<Option<HeaderValue>, SigningFailed> {
+        match self {
+            Self::Secret(secret) => {
+                let methods = metadata.token_endpoint_auth_methods_supported.as_deref();
+                let has = |name: &str| methods.is_some_and(|all| all.iter().any(|one| one == name));
+                if has("client_secret_post") && !has("client_secret_basic") {
+                    form.push(("client_id", client_id.to_owned()));
+                    form.push(("client_secret", secret.clone()));
+                    return Ok(None);
+                }
+                basic(client_id, secret).map(Some).ok_or(SigningFailed)
+            }
+            Self::Key(key) => {
+                let assertion = Assertion {
+                    iss: client_id,
+                    sub: client_id,
+                    aud: &metadata.issuer,
+                    jti: id,
+                    iat: now.timestamp(),
+                    exp: (now + ASSERTION_LIFETIME).timestamp(),
+                };
+                let signed = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &assertion, key);
+                let signed = signed.map_err(|_| SigningFailed)?;
+                form.retain(|(name, _)| *name != "client_id");
+                form.push(("client_id", client_id.to_owned()));
+                form.push(("client_assertion_type", ASSERTION_TYPE.to_owned()));
+                form.push(("client_assertion", signed));
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn fault(key: &'static str, path: &Path) -> impl Fn(String) -> ConfigError {
+    move |problem| {
+        let problem = format!("{} {problem}", path.display());
+        ConfigError::new(format!("identity_provider.{key}"), problem)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    if is_open_to_others(path) {
+        return Err("is open to others; run chmod 600".to_owned());
+    }
+    std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))
+}
+
+fn key(file: &[u8]) -> Result<EncodingKey, String> {
+    let found = pem::only(Kind::PrivateKey, file).map_err(|error| error.to_string())?;
+    let [only] = found.as_slice() else {
+        return Err("holds several keys; leave one".to_owned());
+    };
+    let key = EncodingKey::from_ec_der(&only.der);
+    // A key of another kind signs nothing.
+    let trial = jsonwebtoken::crypto::sign(b"", &key, Algorithm::ES256);
+    trial.map(|_| key).map_err(|_| {
+        "is no EC P-256 key in PKCS#8: openssl genpkey -algorithm EC -pkeyopt \
+         ec_paramgen_curve:P-256"
+            .to_owned()
+    })
+}
+
+/// Header of HTTP basic authentication (RFC 6749, section 2.3.1): both parts are encoded as in a
+/// form first.
+fn basic(client_id: &str, secret: &str) -> Option<HeaderValue> {
+    let encoded =
+        |text: &str| -> String { url::form_urlencoded::byte_serialize(text.as_bytes()).collect() };
+    let both = format!("{}:{}", encoded(client_id), encoded(secret));
+    let mut header = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(both))).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
