@@ -826,7 +826,7 @@ proptest! {
     #[test]
     fn entries_are_read_as_they_were_written(
         cents in proptest::collection::vec(-99_999_999i64..99_999_999, 1..20),
-        name in "[A-Za-z][A-Za-z .]{0,20}[a-z]",
+        name in "Rent [A-Za-z .]{0,20}[a-z]",
     ) {
         let amount = |cents: i64| format!("{}.{:02}", cents.abs() / 100, cents.abs() % 100);
         let sign = |cents: i64| if cents < 0 { "-" } else { "" };
