@@ -13,7 +13,7 @@ use shared_types::pki::pem::{self, Kind};
 
 use super::metadata::Metadata;
 use crate::config::{ConfigError, IdentityProviderConfig};
-use crate::file_mode::is_open_to_others;
+use shared_types::files::is_open_to_others;
 
 /// Validity of an assertion.
 const ASSERTION_LIFETIME: TimeDelta = TimeDelta::minutes(1);

@@ -37,7 +37,7 @@ const IDLE: u32 = 10_000;
 const CONSENTS: u64 = 1000;
 
 /// All are measured and written down, or those that are named, and only printed.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     "side-by-side",
     "core",
     "idle",

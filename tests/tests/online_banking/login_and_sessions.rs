@@ -679,7 +679,7 @@ async fn over_tls_cookies_belong_to_the_host_and_plain_http_is_not_spoken() {
         listen: "127.0.0.1:0".parse().unwrap(),
         origin: "https://localhost:0".parse().unwrap(),
         certificate: Some(key.join("qwac.pem")),
-        private_key: Some(key.join("qwac.key")),
+        private_key: Some(key.join("qwac.key").into()),
         idle_timeout_minutes: 5,
         max_session_minutes: 480,
         max_connections: 100,
