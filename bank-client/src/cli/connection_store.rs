@@ -209,11 +209,20 @@ pub(super) fn diagnose(label: &str, bank: &BankId, error: &ManagerError) -> Diag
         ManagerError::Bank(error) | ManagerError::Unanswered { error, .. } => {
             Diagnostic::from(error)
         }
-        ManagerError::NotServing(status) => Diagnostic::new(
-            format!("{label}: nothing can be read: the connection {status}"),
-            format!("`{}`", connect_command(bank, label)),
-        )
-        .exit(Exit::ConsentNeeded),
+        ManagerError::NotServing(status) => {
+            let connect = connect_command(bank, label);
+            let advice = match status {
+                ConnectionStatus::Waiting | ConnectionStatus::NeverApproved(_) => {
+                    format!("`{connect}`, or `bank-client revoke {label}` to give it up")
+                }
+                _ => format!("`{connect}`"),
+            };
+            Diagnostic::new(
+                format!("{label}: nothing can be read: the connection {status}"),
+                advice,
+            )
+            .exit(Exit::ConsentNeeded)
+        }
         ManagerError::UsedUp { again } => Diagnostic::new(
             format!("{label}: no unattended reads left today"),
             format!(

@@ -194,8 +194,8 @@ async fn show(
             (request::limits(texts))
         }
         @if authorisation.psu.is_none() || authorisation.by_log_in {
-            section.panel aria-labelledby="logged-in" {
-                h2 #logged-in { (texts.fill(words.logged_in_as, &customer)) }
+            section.panel aria-labelledby="not-you" {
+                h2 #not-you { (words.not_you) }
                 (as_another_customer(visit, &path))
             }
         }

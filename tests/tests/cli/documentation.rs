@@ -205,15 +205,28 @@ fn every_binary_of_the_tests_is_run_and_documented() {
     }
 }
 
+/// The block of Rust that holds the text.
+fn rust_block<'a>(page: &'a str, text: &str) -> &'a str {
+    let blocks = page.split("```rust\n").skip(1);
+    let mut blocks = blocks.filter_map(|rest| rest.split("```").next());
+    blocks.find(|block| block.contains(text)).unwrap()
+}
+
+/// The example is compiled with the workspace, and `readme` runs it.
+#[test]
+fn the_first_call_of_the_sdk_document_is_an_example() {
+    let page = read("docs/sdk.md");
+    let shown = rust_block(&page, "fn main");
+    let example = read("bank-client/examples/first_call.rs");
+    let (_, program) = example.split_once("\n)]\n\n").unwrap();
+    assert_eq!(shown, program);
+}
+
 /// The document's lines are those of a snippet that is compiled and run.
 #[test]
 fn the_sdk_document_shows_the_test_that_the_crate_runs() {
     let page = read("docs/sdk.md");
-    let shown = page
-        .split("```rust\n")
-        .nth(1)
-        .and_then(|rest| rest.split("```").next())
-        .unwrap();
+    let shown = rust_block(&page, "MockBank");
     let source = read("bank-client/src/test_util/mod.rs");
     let run: Vec<&str> = source
         .lines()

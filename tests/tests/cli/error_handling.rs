@@ -198,14 +198,20 @@ async fn what_is_advised_works() {
         4,
         &["error: ", "not approved within 1 s", "\n  to do: ", again],
     );
+    let give_up = "or `bank-client revoke bank-b/anna` to give it up";
     let said = says(
         &script,
         &["accounts"],
         0,
-        &["left out: bank-b/anna: ", again],
+        &["left out: bank-b/anna: ", again, give_up],
     );
     assert!(said.contains(" bank-a "), "{said}");
-    says(&script, &["accounts", "--bank", "bank-b/anna"], 4, &[again]);
+    let alone = ["accounts", "--bank", "bank-b/anna"];
+    says(&script, &alone, 4, &[again, give_up]);
+    let revoke = ["revoke", "bank-b/anna"];
+    says(&script, &revoke, 0, &["bank-b/anna is disconnected"]);
+    let said = says(&script, &["accounts"], 0, &[" bank-a ", " bank-b "]);
+    assert!(!said.contains("left out"), "{said}");
 
     says(&script, &["accounts", "--bank", "Bank B"], 0, &[" bank-b "]);
     // A bank is not guessed where a consent is asked for, or data read.

@@ -8,7 +8,7 @@ use tests::programs::{both, own, system};
 use tests::running_sandbox::RunningSandbox;
 
 /// A sign of a block of lines, and what they print.
-const BLOCKS: [(&str, &[&str]); 17] = [
+const BLOCKS: [(&str, &[&str]); 18] = [
     (
         "sandbox codes $DIR",
         &["anna.weber      password anna-", "code "],
@@ -55,6 +55,7 @@ const BLOCKS: [(&str, &[&str]); 17] = [
     ),
     ("bank-client probe", &["PSDFR-ACPR-20002"]),
     ("bank-client banks", &["BNKADEBBXXX", "BNKBFRPPXXX"]),
+    ("../first-call/Cargo.toml\n", &["FR76", " EUR"]),
     ("--example many_banks", &["Bank B", "in all"]),
     ("--example sync", &[" new, 0 changed"]),
     (
@@ -99,6 +100,7 @@ fn the_lines_of_the_documents_do_what_they_say() {
     let sandbox = RunningSandbox::start(&dir, &[]);
     let description = sandbox.description();
     let bank_b = description["banks"]["bank-b"]["xs2a"].as_str().unwrap();
+    let first_call = own("examples/first_call").get_program().to_owned();
     let many_banks = own("examples/many_banks").get_program().to_owned();
     let sync = own("examples/sync").get_program().to_owned();
     // With the colon: 9000 is a part of 29000.
@@ -130,6 +132,10 @@ fn the_lines_of_the_documents_do_what_they_say() {
             .replace("/tmp/sandbox", dir.to_str().unwrap())
             .replace("https://127.0.0.1:8442", bank_b)
             .replace("127.0.0.1:8442", bank_b.trim_start_matches("https://"))
+            .replace(
+                "cargo run --manifest-path ../first-call/Cargo.toml",
+                first_call.to_str().unwrap(),
+            )
             .replace(
                 "cargo run -p bank-client --example many_banks --",
                 many_banks.to_str().unwrap(),

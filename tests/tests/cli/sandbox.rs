@@ -43,6 +43,9 @@ pub(crate) fn fails(output: &Output, cause: &str, advice: &str) {
     assert!(to_do.contains(advice), "{said}");
 }
 
+/// Why a sandbox that was started again makes fewer calls.
+const FEWER: &str = "so the story makes fewer calls";
+
 /// Whether the story was told, and each of its calls ended as expected.
 pub(crate) fn ended_as_expected(printed: &str) -> bool {
     let mut lines = printed.lines();
@@ -260,6 +263,7 @@ async fn a_sandbox_goes_on_where_it_was_and_begins_anew_when_told_to() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let mut sandbox = RunningSandbox::start(path, &[]);
+    assert!(!sandbox.printed.contains(FEWER), "{}", sandbox.printed);
     let known = RunningSandbox::log_in_of(&sandbox.printed, "Bank A", ANNA);
     let mut browser = Browser::new();
     let page = enter(&mut browser, &sandbox.pages("bank-a"), ANNA, &known, None).await;
@@ -278,6 +282,7 @@ async fn a_sandbox_goes_on_where_it_was_and_begins_anew_when_told_to() {
 
     let mut sandbox = RunningSandbox::start(path, &[]);
     assert!(ended_as_expected(&sandbox.printed), "{}", sandbox.printed);
+    assert!(sandbox.printed.contains(FEWER), "{}", sandbox.printed);
     let after = sandbox.description();
     assert_eq!(after["consents"], before["consents"]);
     assert_eq!(after["authorities"], before["authorities"]);

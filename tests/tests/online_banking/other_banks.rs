@@ -280,6 +280,60 @@ async fn a_new_connection_gives_up_the_pending_one() {
     assert_eq!(text.matches("You started to connect").count(), 1, "{text}");
 }
 
+/// The notice of a pending connection offers the button that it names, and replaces the notice that
+/// an earlier connection has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_notice_of_a_pending_connection_offers_what_it_names() {
+    const WITHDRAWN: &str = "You have withdrawn our access to your accounts at Bank B.";
+    const CHECK: &str = "/other-banks/check/";
+
+    let mut desk = Desk::open().await;
+    desk.connect().await;
+    let (id, _) = desk.consents().await.pop().unwrap();
+    let running = &desk.banks.sandbox.bank(Bank::B).running;
+    let psu = bank_server::domain::PsuId(CUSTOMER.to_owned());
+    assert!(running.authorisations().revoke(&psu, &id).await.unwrap());
+    desk.wait(TimeDelta::minutes(6));
+    desk.log_in().await;
+    let text = desk.a.get("/other-banks").await.text();
+    assert!(text.contains(WITHDRAWN), "{text}");
+
+    let at = desk.ask().await;
+    let text = desk.a.get("/other-banks").await.text();
+    assert!(text.contains("Try again: a new request"), "{text}");
+    assert!(desk.a.page.link("Try again").is_ok(), "{text}");
+    for other in [WITHDRAWN, "Connect again", "check again"] {
+        assert!(!text.contains(other), "{other}: {text}");
+    }
+
+    // Back at Bank A before the approval.
+    let (_, authorisation) = at.rsplit_once('/').unwrap();
+    let running = &desk.banks.sandbox.bank(Bank::B).running;
+    let request = running.authorisations().request(authorisation).await;
+    let back = request.unwrap().authorisation.redirect_uri.unwrap();
+    let pages = desk.banks.sandbox.bank(Bank::A).pages();
+    desk.a.get(back.strip_prefix(&pages).unwrap()).await;
+    assert_eq!(desk.problem().as_deref(), Some("other-banks-waiting"));
+    let text = desk.a.get("/other-banks").await.text();
+    assert!(
+        text.contains("check again") && !text.contains(WITHDRAWN),
+        "{text}"
+    );
+    let check = desk.a.page.form("Check again").unwrap();
+    assert!(check.action.path().starts_with(CHECK), "{check:?}");
+    desk.approve(&at).await;
+    desk.a.submit_form(&check).await;
+    assert_eq!(desk.problem().as_deref(), Some("other-banks-connected"));
+    assert_eq!(
+        desk.a
+            .get("/other-banks")
+            .await
+            .links("/other-banks/disconnect/")
+            .len(),
+        1
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn disconnecting_deletes_data_and_ends_the_consent() {
     let mut desk = Desk::open().await;

@@ -96,11 +96,19 @@ fn nothing_connected(state: &OnlineBanking) -> Markup {
     }
 }
 
-/// Notices on connections: errors, ended access, steps to take.
+/// Notices on connections: errors, ended access, steps to take. A pending connection replaces the
+/// notice that an earlier one has ended.
 fn notices(visit: &Visit, connections: &[Connection]) -> Markup {
     let state = &visit.state;
+    let is_replaced = |connection: &Connection| {
+        let mut others = connections.iter();
+        connection.status == ConnectionStatus::Ended
+            && others.any(|other| {
+                other.bank == connection.bank && other.status == ConnectionStatus::Requested
+            })
+    };
     html! {
-        @for connection in connections {
+        @for connection in connections.iter().filter(|connection| !is_replaced(connection)) {
             @if let Some(bank) = state.other_banks.bank(connection.bank.as_str()) {
                 @match connection.status {
                     ConnectionStatus::Active => (running(state, connection, &bank.name)),
@@ -158,15 +166,25 @@ fn ended(state: &OnlineBanking, connection: &Connection, other: &str) -> Markup 
     }
 }
 
+/// Notice of a pending connection. Its status is checked only after the customer has returned:
+/// another person may have been sent to the other bank.
 fn waiting(visit: &Visit, connection: &Connection, other: &str) -> Markup {
     let texts = visit.state.texts;
     let words = &texts.other_banks;
+    let has_returned = connection.returned.is_some();
+    let text = if has_returned {
+        words.not_confirmed
+    } else {
+        words.not_returned
+    };
     html! {
         div.panel {
-            (notice(Tone::Neutral, &texts.fill(words.waiting, &[("other", other)])))
+            (notice(Tone::Neutral, &texts.fill(text, &[("other", other)])))
             div.actions {
-                @if connection.returned.is_some() { (check_form(visit, &connection.id, None)) }
-                a.button.quiet href=(super::connect_path(&connection.bank)) { (words.try_again) }
+                @if has_returned { (check_form(visit, &connection.id, None)) }
+                a.button.quiet[has_returned] href=(super::connect_path(&connection.bank)) {
+                    (words.try_again)
+                }
                 a.button.quiet href={ "/other-banks/disconnect/" (connection.id) } {
                     (words.cancel)
                 }

@@ -261,7 +261,7 @@ texts! {
         approve: "Allow access",
         refuse: "Decline",
         as_customer: "You are logged in as {customer}.",
-        logged_in_as: "You are logged in as {customer}",
+        not_you: "Not you?",
     } messages {
         approved("approved") {
             title: "Access allowed",

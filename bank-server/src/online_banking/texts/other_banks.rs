@@ -40,8 +40,10 @@ texts! {
         renewal_today: "Our access to your accounts at {other} expires today. You can renew it \
             now.",
         renewal_button: "Renew access to {other}",
-        waiting: "You started to connect {other} but have not finished. If you have already \
-            approved it there, check again.",
+        not_returned: "You started to connect {other} but have not returned from there. Try \
+            again: a new request replaces the first, even if you have approved it.",
+        not_confirmed: "You started to connect {other}, but we have no approval from there yet. \
+            If it is approved there, check again.",
         check: "Check again",
         disconnect: "Disconnect {other}",
         transactions: "Transactions at all banks",
@@ -100,7 +102,7 @@ texts! {
             title: "{other} is not connected yet",
             happened: "{other} reports that the request is not approved yet. You may have left \
                 early, or another account holder has to approve it too.",
-            to_do: "Once it is approved, check again. Otherwise start again.",
+            to_do: "Once it is approved, check again. Otherwise try again.",
         }
         came_unclear("other-banks-unclear") {
             title: "{other} is not responding",
