@@ -186,7 +186,8 @@ impl BankServer {
     /// Opens the files and the database, and starts to listen. The bank runs on threads of its own.
     pub async fn start(self) -> Result<RunningBank, StartError> {
         let span = self.span.clone();
-        self.open_and_run().instrument(span).await
+        // Boxed: the configuration makes it large.
+        Box::pin(self.open_and_run().instrument(span)).await
     }
 
     #[expect(

@@ -146,6 +146,15 @@ fn all_accounts() -> Value {
     json!({ "allPsd2": "allAccounts" })
 }
 
+/// Change of a token that was good.
+type ChangeToken = Box<dyn Fn(&mut Token)>;
+
+/// Change of a JSON document that was good.
+type ChangeJson = Box<dyn Fn(&Value) -> Value>;
+
+/// Change of a response that was good.
+type ChangeResponse = Box<dyn Fn(ResponseTemplate) -> ResponseTemplate>;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_logs_in_and_approves_and_the_tpp_reads() {
     let scene = Scene::set().await;
@@ -219,7 +228,7 @@ async fn an_id_token_that_proves_too_little_logs_no_one_in() {
     let without = |name: &'static str| {
         move |token: &mut Token| drop(token.claims.as_object_mut().unwrap().remove(name))
     };
-    let cases: Vec<(&str, &str, Box<dyn Fn(&mut Token)>)> = vec![
+    let cases: Vec<(&str, &str, ChangeToken)> = vec![
         (
             "another issuer",
             NOT_ACCEPTED,
@@ -722,7 +731,7 @@ async fn the_access_is_pushed_to_the_provider_and_comes_back_with_the_approval()
             details
         }
     };
-    let cases: [(&str, Box<dyn Fn(&Value) -> Value>); 6] = [
+    let cases: [(&str, ChangeJson); 6] = [
         ("none", Box::new(|_| Value::Null)),
         ("an empty list", Box::new(|_| json!([]))),
         (
@@ -815,14 +824,13 @@ async fn a_provider_that_fails_takes_nothing_else_along() {
     );
 
     // Each answer would be good, but for its size, its time, its place or its status.
-    type Spoil = Box<dyn Fn(ResponseTemplate) -> ResponseTemplate>;
     let padded = |mut body: Value| {
         body["padding"] = "x".repeat(256 * 1024).into();
         ResponseTemplate::new(200).set_body_json(body)
     };
     let elsewhere = format!("{}/elsewhere", scene.provider.issuer());
     let unknown = json!({ "error": "invalid_client" });
-    let cases: Vec<(&str, Spoil)> = vec![
+    let cases: Vec<(&str, ChangeResponse)> = vec![
         (
             "too late",
             Box::new(|good| good.set_delay(Duration::from_secs(5))),

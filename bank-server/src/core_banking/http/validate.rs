@@ -204,11 +204,10 @@ fn is_within<D: EntryDetails>(entry: &Entry<D>, query: &TransactionQuery) -> Res
         return breach(".date: before `dateFrom`");
     }
     match query.since {
-        Some(Arrival(since)) if entry.booked => {
-            if entry.sequence <= since {
-                return breach(".sequence: did not arrive after `arrivedAfter`");
-            }
+        Some(Arrival(since)) if entry.booked && entry.sequence <= since => {
+            return breach(".sequence: did not arrive after `arrivedAfter`");
         }
+        Some(_) if entry.booked => {}
         _ if entry.date > query.to => return breach(".date: after `dateTo`"),
         _ => {}
     }
