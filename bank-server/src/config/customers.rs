@@ -57,7 +57,7 @@ pub struct ScaConfig {
     /// SCA approaches that the bank offers: `redirect`, `decoupled`, `embedded`. The first one is
     /// used if the TPP states no preference. Default: all three if `[online_banking]` is
     /// configured, `redirect` only with `[identity_provider]`, otherwise `embedded` only.
-    #[schema(example = json!(["redirect", "decoupled"]))]
+    #[schema(example = json!(["redirect"]))]
     pub approaches: Option<Vec<Approach>>,
     /// Idle timeout of an authorisation: it fails after this time without a step.
     #[schema(minimum = 1, maximum = 1_440)]

@@ -77,12 +77,14 @@ impl ClientAuthentication {
         now: DateTime<Utc>,
         form: &mut Vec<(&'static str, String)>,
     ) -> Result<Option<HeaderValue>, SigningFailed> {
+        // Parameters must not come twice (RFC 6749, section 3.2); a pushed request has it already.
+        form.retain(|(name, _)| *name != "client_id");
+        form.push(("client_id", client_id.to_owned()));
         match self {
             Self::Secret(secret) => {
                 let methods = metadata.token_endpoint_auth_methods_supported.as_deref();
                 let has = |name: &str| methods.is_some_and(|all| all.iter().any(|one| one == name));
                 if has("client_secret_post") && !has("client_secret_basic") {
-                    form.push(("client_id", client_id.to_owned()));
                     form.push(("client_secret", secret.clone()));
                     return Ok(None);
                 }
@@ -99,8 +101,6 @@ impl ClientAuthentication {
                 };
                 let signed = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &assertion, key);
                 let signed = signed.map_err(|_| SigningFailed)?;
-                form.retain(|(name, _)| *name != "client_id");
-                form.push(("client_id", client_id.to_owned()));
                 form.push(("client_assertion_type", ASSERTION_TYPE.to_owned()));
                 form.push(("client_assertion", signed));
                 Ok(None)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::{RequestBuilder, StatusCode};
+use rustls::client::Resumption;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::UnixTime;
@@ -18,6 +19,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::config::{ConfigError, IdentityProviderConfig};
+use crate::transport::fetch::root_cause;
 use crate::transport::pem_files::Source;
 
 /// Maximum size of an answer.
@@ -180,11 +182,13 @@ fn client(
     timeout: Duration,
 ) -> Result<reqwest::Client, String> {
     let time = Arc::new(OurTime(Arc::clone(clock)));
-    let tls = ClientConfig::builder_with_details(provider(), time)
+    let mut tls = ClientConfig::builder_with_details(provider(), time)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    // A resumed session brings no certificate to verify.
+    tls.resumption = Resumption::disabled();
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .https_only(!config.is_plain_http())
@@ -210,15 +214,4 @@ impl TimeProvider for OurTime {
     fn current_time(&self) -> Option<UnixTime> {
         Some(self.0.unix())
     }
-}
-
-/// The root cause of an error: reqwest's own text leaves it out.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = next.to_string();
-        cause = next.source();
-    }
-    text
 }

@@ -112,13 +112,14 @@ enum Audience {
     Several(Vec<String>),
 }
 
-/// Validates a token. Returns the customer's id.
+/// Validates a token. Returns the customer's id, and when the customer was authenticated, in seconds
+/// since 1970.
 pub(super) fn validate(
     token: &str,
     keys: &Keys,
     expected: &Expected<'_>,
     now: DateTime<Utc>,
-) -> Result<String, IdTokenError> {
+) -> Result<(String, i64), IdTokenError> {
     let claims = verify(token, keys)?;
     let config = expected.config;
     if claims.iss != config.issuer {
@@ -176,7 +177,7 @@ pub(super) fn validate(
         && customer.chars().count() <= MAX_CUSTOMER
         && !customer.contains(char::is_control);
     is_id
-        .then(|| customer.to_owned())
+        .then(|| (customer.to_owned(), authenticated))
         .ok_or(IdTokenError::Customer)
 }
 

@@ -360,7 +360,17 @@ impl IdentityProvider {
             },
             details: details.map(|approval| &approval.details),
         };
-        let psu = id_token::validate(&answer.id_token, &keys, &expected, inner.clock.now())?;
+        let now = inner.clock.now();
+        let (psu, authenticated) = id_token::validate(&answer.id_token, &keys, &expected, now)?;
+        let requests = &inner.requests;
+        let is_first = requests
+            .use_authentication(&psu, authenticated, now)
+            .await?;
+        // A provider can serve two waiting requests with one authentication, and one that is not
+        // asked to authenticate anew returns that of a log-in.
+        if approval.is_some() && !is_first {
+            return Err(IdTokenError::StaleAuthentication.into());
+        }
         Ok(Authenticated { psu: PsuId(psu) })
     }
 
@@ -568,7 +578,7 @@ mod tests {
     #[test]
     fn a_code_challenge_is_that_of_rfc_7636() {
         let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-        let expected = "E9Melhoa2OwvFrEMTJHguCMSuU0UqaVTtJbTxb0i0pE";
+        let expected = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
         assert_eq!(challenge(verifier), expected);
     }
 

@@ -211,7 +211,11 @@ async fn show(
     Ok(page.respond(visit))
 }
 
+/// Whether the password alone is enough. With an identity provider, the customer has given none.
 async fn is_exempt(known: &Answering, approval: &ApprovalRequest) -> Result<bool, Problem> {
+    if known.visit.state.identity_provider.is_some() {
+        return Ok(false);
+    }
     let authorisations = &known.visit.state.authorisations;
     let exempt = authorisations.is_exempt(&approval.authorisation, &known.psu);
     exempt.await.map_err(named(&approval.tpp))

@@ -192,7 +192,10 @@ pub(super) async fn begin_session(
     if !visit.begin(psu, scope, credentials).await? {
         return Ok(None);
     }
-    if let Some(id) = to.authorisation() {
+    // A session at the identity provider logs a customer in without a click: she is assigned when
+    // she answers, or a TPP could learn whose account a visitor has.
+    let claims = method != MethodId::IdentityProvider;
+    if let Some(id) = to.authorisation().filter(|_| claims) {
         let authorisations = &visit.state.authorisations;
         let claimed = authorisations.claim_by_log_in(id, psu, credentials).await;
         if let Err(error) = claimed {

@@ -4,6 +4,7 @@
 //! database redeems none.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use shared_types::pki::digest;
 
 use super::{Database, Result};
 use crate::calendar::MAX_CLOCK_SKEW;
@@ -33,6 +34,11 @@ impl IdentityRequests {
             .bind(latest)
             .execute(&mut *transaction)
             .await?;
+        sqlx::query("DELETE FROM identity_authentication WHERE used <= $1 OR used > $2")
+            .bind(oldest - LIFETIME.num_seconds())
+            .bind(latest)
+            .execute(&mut *transaction)
+            .await?;
         sqlx::query("INSERT INTO identity_request (state, sealed, begun) VALUES ($1, $2, $3)")
             .bind(state)
             .bind(sealed)
@@ -40,6 +46,28 @@ impl IdentityRequests {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await
+    }
+
+    /// Records that an authentication of a customer, by its time at the provider, was used. Returns
+    /// whether it was not used before, at any replica.
+    ///
+    /// It is kept as long as requests that were begun before its use can return.
+    pub(crate) async fn use_authentication(
+        &self,
+        customer: &str,
+        authenticated: i64,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let digest = digest::sha256(format!("{authenticated} {customer}").as_bytes());
+        let inserted = sqlx::query(
+            "INSERT INTO identity_authentication (digest, used) VALUES ($1, $2) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(digest)
+        .bind(now.timestamp())
+        .execute(self.database.pool())
+        .await?;
+        Ok(inserted.rows_affected() == 1)
     }
 
     /// Takes a request out: each is returned once, to one replica.
@@ -86,6 +114,31 @@ mod tests {
         let taken = all.into_iter().filter_map(Result::unwrap);
         assert_eq!(taken.collect::<Vec<_>>(), ["sealed"]);
         assert_eq!(requests.take("other", at(1)).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_authentication_is_used_once_even_at_the_same_time() {
+        let (database, _folder) = tests::database().await;
+        let requests = IdentityRequests::new(database);
+        let together = (0..8).map(|_| requests.use_authentication("anna", 17, at(0)));
+        let first = join_all(together).await.into_iter().map(Result::unwrap);
+        assert_eq!(first.filter(|first| *first).count(), 1);
+        for (customer, authenticated, first) in
+            [("anna", 17, false), ("anna", 18, true), ("bert", 17, true)]
+        {
+            let used = requests
+                .use_authentication(customer, authenticated, at(1))
+                .await;
+            assert_eq!(used.unwrap(), first, "{customer} {authenticated}");
+        }
+        // A request of that time can return for ten minutes, with an authentication before it.
+        requests.put("later", "sealed", at(15)).await.unwrap();
+        assert!(
+            !requests
+                .use_authentication("anna", 17, at(15))
+                .await
+                .unwrap()
+        );
     }
 
     #[tokio::test]

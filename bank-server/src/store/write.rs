@@ -39,6 +39,8 @@ pub enum AdvisoryLock<'a> {
     Attempts(&'a str),
     /// Removing rows past their retention period.
     Retention,
+    /// Importing accounts and entries.
+    Import,
 }
 
 impl AdvisoryLock<'_> {
@@ -48,6 +50,7 @@ impl AdvisoryLock<'_> {
             Self::Codes(psu) => format!("codes:{}", psu.0),
             Self::Attempts(bucket) => format!("attempts:{bucket}"),
             Self::Retention => "retention".to_owned(),
+            Self::Import => "import".to_owned(),
         }
     }
 }

@@ -196,6 +196,7 @@ pub(super) async fn update(
             service.identify(key, &psu).await?
         }
         UpdatePsuData::Authentication(data) => {
+            embedded(&state)?;
             let psu = psu.or(authorisation.psu);
             let psu = psu.ok_or_else(password_without_customer)?;
             let password = password_in(data)?;
@@ -203,11 +204,13 @@ pub(super) async fn update(
             service.authenticate(key, Some(&psu), password).await?
         }
         UpdatePsuData::MethodSelection(method) => {
+            embedded(&state)?;
             let method = method.as_str().parse();
             let method = method.map_err(|_| ApiError::no_such_method())?;
             service.select(key, method).await?
         }
         UpdatePsuData::TransactionAuthorisation(code) => {
+            embedded(&state)?;
             service.authorise(key, code.expose()).await?
         }
         UpdatePsuData::Confirmation(code) => service.confirm(key, code.expose()).await?,

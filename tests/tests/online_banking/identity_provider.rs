@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use bank_client::environment::Clock as _;
+use bank_client::environment::{Clock as _, SystemClock};
 use bank_server::config::{ApprovalBinding, Config, IdentityProviderConfig};
 use bank_server::{BankServer, RunningBank};
 use base64::Engine as _;
@@ -22,6 +22,7 @@ use tests::http::Tpp;
 use tests::oidc_provider::{FACTOR, Features, OidcProvider, PASSWORD};
 use tests::operator;
 use tests::scripted_provider::{CLIENT, SECRET, ScriptedProvider, SigningKey, Token, url_pairs};
+use tests::wait::wait_for;
 use wiremock::ResponseTemplate;
 
 /// A replica of Bank B whose customers log in at a provider, and its TPP.
@@ -133,9 +134,18 @@ impl Scene {
             "{:?}",
             tab.page
         );
+        // Each authentication has a time of its own, in seconds.
+        self.banks.clock.advance(TimeDelta::seconds(1));
         let page = tab.submit(&format!("{path}/approve"), &[]).await;
         self.asked(page)
     }
+}
+
+/// Waits until an authentication has another time, in seconds, than the one before.
+async fn next_second() {
+    let second = SystemClock.now().timestamp();
+    let is_over = || (SystemClock.now().timestamp() > second).then_some(());
+    wait_for("the next second", is_over).await;
 }
 
 fn callback(asked: &Asked) -> String {
@@ -538,6 +548,16 @@ async fn a_replayed_foreign_or_older_approval_opens_nothing() {
         assert_eq!(page.problem().as_deref(), Some(problem), "{page:?}");
     };
 
+    // The authentication of the log-in, a second before, approves nothing.
+    let asked = scene.allow(&mut tab, &path).await;
+    let mut token = scene.token(&asked);
+    token.claims["auth_time"] = (scene.banks.clock.now().timestamp() - 1).into();
+    scene.provider.issue(&token.signed(key));
+    refused(
+        scene.come_back(&mut tab, &asked).await,
+        "approval-not-accepted",
+    );
+
     // Of another customer.
     let asked = scene.allow(&mut tab, &path).await;
     let now = scene.banks.clock.now();
@@ -669,6 +689,7 @@ async fn the_accounts_that_were_chosen_are_those_that_are_opened() {
     tab.get(&path).await;
     let form = tab.form(&format!("{path}/approve"));
     let account = tab.page.attribute("input[name=account]", "value").unwrap();
+    scene.banks.clock.advance(TimeDelta::seconds(1));
     tab.submit_form(&form.with("account", &account)).await;
     let asked = scene.asked(&tab.page);
     scene
@@ -1131,6 +1152,7 @@ async fn in_chromium_a_consent_is_approved_at_npms_oidc_provider() {
     browser.look_at("identity-provider-approve").await;
 
     // The customer thinks better of it, and again.
+    next_second().await;
     browser.press("Allow access").await;
     browser.sees_heading("Sign in").await;
     browser.press("Cancel").await;
@@ -1142,6 +1164,7 @@ async fn in_chromium_a_consent_is_approved_at_npms_oidc_provider() {
     assert_eq!(scene.status(&consent).await, "received");
 
     // Another customer confirms.
+    next_second().await;
     browser.press("Allow access").await;
     let other = scene.banks.other_customer(Bank::B).id;
     scene.sign_in(&other, FACTOR).await;
@@ -1150,6 +1173,7 @@ async fn in_chromium_a_consent_is_approved_at_npms_oidc_provider() {
     browser.follow("Back to the request").await;
     assert_eq!(scene.status(&consent).await, "received");
 
+    next_second().await;
     browser.press("Allow access").await;
     scene.sign_in(&anna, FACTOR).await;
     // Back at the TPP.
@@ -1200,6 +1224,7 @@ async fn in_chromium_the_access_is_shown_by_npms_oidc_provider_and_returned() {
     browser.does_not_see("gets access to").await;
     scene.sign_in(&anna.id, FACTOR).await;
     browser.sees_heading("Allow access to your accounts?").await;
+    next_second().await;
     browser.press("Allow access").await;
     browser.sees("Bank A gets access to:").await;
     for account in &anna.accounts {

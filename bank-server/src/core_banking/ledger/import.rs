@@ -21,7 +21,7 @@ use super::batch::{Batch, Row};
 use super::sums::Sums;
 use super::world::{AccountRecord, EntryRecord, Record, Sum, VERSION, read};
 use crate::domain::PsuId;
-use crate::store::{Database, StoreError, WriteTransaction};
+use crate::store::{AdvisoryLock, Database, StoreError, WriteTransaction};
 
 /// The longest line, in bytes.
 const LONGEST_LINE: u64 = 64 * 1024;
@@ -168,8 +168,10 @@ pub async fn import(
     today: NaiveDate,
     mut file: impl BufRead + Send,
 ) -> Result<Imported> {
+    let mut sql = database.begin_write().await?;
+    sql.take(AdvisoryLock::Import).await?;
     let mut import = Import {
-        sql: database.begin_write().await?,
+        sql,
         today,
         line: 0,
         numbers: HashSet::new(),

@@ -47,6 +47,12 @@ pub enum Pkcs11Error {
     /// The file has another PIN than the one that was refused.
     #[error("has a new PIN, which is tried next")]
     NewPin,
+    /// The token locks with the next wrong PIN.
+    #[error(
+        "names a token that takes one more wrong PIN before it locks: log in to it once by hand, \
+         with the right one"
+    )]
+    PinLastTry,
     /// The token is locked.
     #[error("names a token whose PIN is locked: unlock it with the security officer's PIN")]
     PinLocked,

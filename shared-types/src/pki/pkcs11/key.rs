@@ -319,21 +319,13 @@ impl SigningKey for Pkcs11SigningKey {
         let has_pkcs1 = self.0.has_pkcs1.load(Ordering::Relaxed);
         let known: &[(SignatureScheme, Method)] = match self.0.kind {
             Kind::Ecdsa(scheme, hash) => &[(scheme, Method::Ecdsa(hash))],
+            // One of each kind, which every peer has: a peer must not choose a method that the
+            // token does not have for this key.
             Kind::Rsa => &[
                 (SignatureScheme::RSA_PSS_SHA256, Method::Pss(Hash::Sha256)),
-                (SignatureScheme::RSA_PSS_SHA384, Method::Pss(Hash::Sha384)),
-                (SignatureScheme::RSA_PSS_SHA512, Method::Pss(Hash::Sha512)),
                 (
                     SignatureScheme::RSA_PKCS1_SHA256,
                     Method::Pkcs1(Hash::Sha256),
-                ),
-                (
-                    SignatureScheme::RSA_PKCS1_SHA384,
-                    Method::Pkcs1(Hash::Sha384),
-                ),
-                (
-                    SignatureScheme::RSA_PKCS1_SHA512,
-                    Method::Pkcs1(Hash::Sha512),
                 ),
             ],
         };

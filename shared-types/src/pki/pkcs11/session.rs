@@ -292,6 +292,10 @@ fn log_in(
         }
         None => {}
     }
+    // Programs that are started again and again would use up the last attempts.
+    if token.user_pin_final_try() {
+        return Err(Pkcs11Error::PinLastTry);
+    }
     match session.login(UserType::User, Some(&AuthPin::from(pin))) {
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
         Err(Error::Pkcs11(

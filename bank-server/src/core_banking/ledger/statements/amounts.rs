@@ -78,6 +78,17 @@ pub(super) fn amount(text: &str, sign: DecimalSign, currency: Currency) -> Resul
     Amount::new(value, currency).map_err(|fault| fault.to_string())
 }
 
+/// Whether the only sign in an amount can stand between thousands: `1.234`.
+pub(super) fn may_have_thousands(text: &str) -> bool {
+    let unsigned = text.trim_start_matches(['-', '+']);
+    let Some((before, behind)) = unsigned.split_once(['.', ',']) else {
+        return false;
+    };
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_group = behind.len() == 3 && is_number(behind);
+    is_group && (1..=3).contains(&before.len()) && is_number(before) && !before.starts_with('0')
+}
+
 /// Reads an amount that may have a minus, or a plus, before it.
 pub(super) fn signed(text: &str, sign: DecimalSign, currency: Currency) -> Result<Amount, String> {
     match text.strip_prefix('-') {
@@ -107,6 +118,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn three_digits_behind_the_only_sign_can_be_thousands() {
+        for text in ["1.234", "-12,345", "+999.000"] {
+            assert!(may_have_thousands(text), "{text}");
+        }
+        for text in [
+            "1.23", "1.2345", "0.123", "1234.567", "1234", "1.234,50", "x.123",
+        ] {
+            assert!(!may_have_thousands(text), "{text}");
+        }
+    }
 
     #[test]
     fn amounts_have_the_decimals_of_their_currency() {

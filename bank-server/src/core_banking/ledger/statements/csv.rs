@@ -172,6 +172,12 @@ impl<R: BufRead> Reader<R> {
         }
         let sign = DecimalSign::of(text);
         let line = self.place(column).line;
+        let is_named = matches!(self.decimal, Some((_, 0)));
+        if !is_named && amounts::may_have_thousands(text) {
+            let problem = "three digits behind the only sign: thousands or decimals? \
+                           --decimal names the sign before the decimals";
+            return Err(self.wrong(column, problem));
+        }
         let known = match (self.decimal, sign) {
             (Some((known, first)), Some(sign)) if sign != known && first > 0 => {
                 return Err(self.wrong(

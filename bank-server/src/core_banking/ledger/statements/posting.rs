@@ -19,7 +19,7 @@ use crate::core_banking::ledger::import::{
     EARLIEST_YEAR, ImportError, Imported, LONGEST_APART, Result,
 };
 use crate::domain::PsuId;
-use crate::store::{Database, StoreError, WriteTransaction};
+use crate::store::{AdvisoryLock, Database, StoreError, WriteTransaction};
 
 /// Longest JSON of one entry, in bytes: a page of a hundred is read as one.
 const LONGEST_ENTRY: usize = 1 << 20;
@@ -67,6 +67,8 @@ pub(super) struct Posting<'a> {
     holder_is_known: bool,
     /// Ids of the ledger's payment accounts, by each number that identifies them.
     ids: HashMap<(String, Currency), Vec<String>>,
+    /// Those of accounts that have no IBAN, by their BBAN.
+    without_iban: HashMap<(String, Currency), Vec<String>>,
     accounts: Vec<Account>,
     /// Index of an account by its id.
     by_id: HashMap<String, usize>,
@@ -89,12 +91,15 @@ impl<'a> Posting<'a> {
             holder,
             holder_is_known: false,
             ids: HashMap::new(),
+            without_iban: HashMap::new(),
             accounts: Vec::new(),
             by_id: HashMap::new(),
             open: None,
             batch: Batch::default(),
             imported: Imported::default(),
         };
+        // Two imports at once would both create the account that neither finds.
+        posting.sql.take(AdvisoryLock::Import).await?;
         posting.read_numbers().await?;
         Ok(posting)
     }
@@ -146,7 +151,13 @@ impl<'a> Posting<'a> {
         // The number within the country is the rest of an IBAN (ISO 13616).
         let within = iban.and_then(|iban| iban.as_str().get(4..));
         let iban = iban.map(Iban::as_str);
-        let bban = details.bban.as_ref().map(Text::as_str);
+        let bban = details.bban.as_ref().map(bban_number);
+        let bban = bban.as_deref();
+        if let (None, Some(bban)) = (iban, bban) {
+            let key = (bban.to_owned(), details.currency);
+            let ids = self.without_iban.entry(key);
+            ids.or_default().push(id.to_owned());
+        }
         for number in [iban, within, bban].into_iter().flatten() {
             let ids = self.ids.entry((number.to_owned(), details.currency));
             ids.or_default().push(id.to_owned());
@@ -156,9 +167,17 @@ impl<'a> Posting<'a> {
     async fn open(&mut self, statement: Statement) -> Result<()> {
         let details = &statement.account;
         let number = details.iban.as_ref().map(ToString::to_string);
-        let number = number.or_else(|| details.bban.as_ref().map(ToString::to_string));
+        let number = number.or_else(|| details.bban.as_ref().map(bban_number));
         let key = (number.unwrap_or_default(), details.currency);
-        let found = self.ids.get(&key).map(Vec::as_slice).unwrap_or_default();
+        let mut found = self.ids.get(&key);
+        if let (None, Some(iban)) = (found, &details.iban) {
+            // An account that came with its BBAN is the same with its IBAN.
+            let within = iban.as_str().get(4..).unwrap_or_default();
+            found = self
+                .without_iban
+                .get(&(within.to_owned(), details.currency));
+        }
+        let found = found.map(Vec::as_slice).unwrap_or_default();
         let account = match found {
             [] => self.create(&statement).await?,
             [id] => match self.by_id.get(id) {
@@ -573,6 +592,11 @@ impl Account {
         let (year, month, day) = (date.year(), date.month(), date.day());
         format!("{year:04}{month:02}{day:02}{id:024x}")
     }
+}
+
+/// A BBAN for comparison: its letters are upper case, as those of an IBAN.
+fn bban_number<const MAX: usize>(bban: &Text<MAX>) -> String {
+    bban.as_str().to_uppercase()
 }
 
 /// The first 128 bits of SHA-256.

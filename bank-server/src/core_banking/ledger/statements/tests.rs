@@ -712,8 +712,12 @@ async fn what_is_wrong_in_csv_is_refused_at_its_line_and_column() {
         ),
         (with("1,00", "1.234,00"), "line 3, at amount: another sign"),
         (
-            with("1,00", "1,001"),
+            with("1,00", "1,0001"),
             "line 3, at amount: EUR has 2 decimals",
+        ),
+        (
+            with("1,00", "1,000"),
+            "line 3, at amount: three digits behind the only sign",
         ),
         (with("1,00", ""), "line 3, at amount: empty"),
         (
