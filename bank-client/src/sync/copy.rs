@@ -207,7 +207,7 @@ impl LocalCopy {
 
     /// Keeps all other runs away from a connection, in this program and in others, until it is
     /// dropped or the process ends, in whichever way. `None`: there is another one.
-    pub(super) fn claim(&self, key: &str) -> Result<Option<File>, CopyError> {
+    pub(super) fn claim(&self, key: &str) -> Result<Option<Claim>, CopyError> {
         let file = hex(&self.digester.digest("run", &[key.as_bytes()]));
         let path = self.runs.join(file);
         let claimed = claim(&self.runs, &path);
@@ -241,7 +241,19 @@ async fn digest_key(pool: &SqlitePool, vault: &Vault) -> Result<Vec<u8>, CopyErr
 
 const DIGEST_KEY: &str = "digest key";
 
-fn claim(folder: &Path, path: &Path) -> std::io::Result<Option<File>> {
+/// Lock of a run. It is released when this is dropped, or the process ends.
+#[derive(Debug)]
+pub(super) struct Claim(File);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Closing alone would release it later where a child process is just being started, which
+        // has the file until it is executed. An error leaves it to the closing.
+        let _ = self.0.unlock();
+    }
+}
+
+fn claim(folder: &Path, path: &Path) -> std::io::Result<Option<Claim>> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -250,7 +262,7 @@ fn claim(folder: &Path, path: &Path) -> std::io::Result<Option<File>> {
     own_file(path)?;
     let file = File::open(path)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(Claim(file))),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }

@@ -77,7 +77,7 @@ async fn notices_about_other_banks_are_accessible() {
         .await;
     let go = visit.browser.url().await;
     visit.open(Bank::A, "/other-banks").await;
-    visit.browser.sees("have not finished").await;
+    visit.browser.sees("have not returned").await;
     visit.browser.look_at("connection-waits").await;
     visit.browser.open(&go).await;
     visit.browser.follow(&format!("Go to {b}")).await;
