@@ -409,13 +409,18 @@ impl CoreClient {
                 retry_after: retry_after(&response),
             });
         }
+        let too_large = || CoreError::TooLarge {
+            operation,
+            max_bytes,
+        };
+        let announced = response.content_length().unwrap_or_default();
+        if announced > u64::try_from(max_bytes).unwrap_or(u64::MAX) {
+            return Err(too_large());
+        }
         let (mut body, mut shape) = (Vec::new(), Shape::default());
         while let Some(piece) = response.chunk().await.map_err(failed)? {
             if body.len() + piece.len() > max_bytes {
-                return Err(CoreError::TooLarge {
-                    operation,
-                    max_bytes,
-                });
+                return Err(too_large());
             }
             shape.scan(&piece);
             if shape.elements() > MAX_ELEMENTS {
