@@ -3,10 +3,10 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`uri`] | the URI that names a key (RFC 7512) |
-//! | [`key`] | a key as rustls signs with it, and whether its token works |
-//! | [`session`] | finds token and key, and logs in |
-//! | [`module`] | a vendor's module, and the bounded threads on which it is called |
+//! | `uri` | the URI that names a key (RFC 7512) |
+//! | `key` | a key as rustls signs with it, and whether its token works |
+//! | `session` | finds token and key, and logs in |
+//! | `module` | a vendor's module, and the bounded threads on which it is called |
 //!
 //! Calls into a module block, for milliseconds with a good device and without an end with a broken
 //! one. Only the module's own threads make them. A handshake waits for its signature on threads of
