@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
 
-use super::online_banking::is_loopback;
+use super::is_loopback;
 use crate::config_error::ConfigError;
 
 /// Section `[identity_provider]`: customers log in and approve at this OpenID Connect provider. The
@@ -207,6 +207,8 @@ required_acr = ["sca"]
         assert_eq!(places(GOOD, false), ["identity_provider.issuer"]);
         for (from, to, key) in [
             ("https://login.example", "http://login.example", "issuer"),
+            // A name server decides where it leads.
+            ("https://login.example", "http://login.localhost", "issuer"),
             ("https://login.example", "https://login.example?x", "issuer"),
             ("https://login.example", "https://u@login.example", "issuer"),
             ("https://login.example", "login.example", "issuer"),

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use shared_types::pki::key_location::KeyLocation;
-use url::{Host, Url};
+use url::Url;
 use utoipa::ToSchema;
 
+use super::is_loopback;
 use crate::config_error::ConfigError;
 
 /// Section `[online_banking]`: the bank's own pages for its customers.
@@ -98,7 +99,7 @@ impl OnlineBankingConfig {
                 "must consist of scheme, host and an optional port, such as \
                  https://banking.example",
             );
-        } else if origin.scheme() == "http" && !is_loopback(origin) {
+        } else if origin.scheme() == "http" && !is_local_origin(origin) {
             fault(
                 "origin",
                 "must be https, unless its host is localhost, a subdomain of localhost, or a \
@@ -135,13 +136,12 @@ impl OnlineBankingConfig {
     }
 }
 
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    }
+/// Whether an origin is of this machine: browsers take subdomains of `localhost` for it too.
+fn is_local_origin(url: &Url) -> bool {
+    is_loopback(url)
+        || url
+            .domain()
+            .is_some_and(|name| name.ends_with(".localhost"))
 }
 
 /// Origin of the pages: scheme, host and port.

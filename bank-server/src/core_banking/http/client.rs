@@ -30,10 +30,10 @@ use crate::transport::fetch::{no_tls, root_cause};
 use crate::transport::service_tls::ServiceTls;
 
 /// Maximum size of an answer with many accounts or entries.
-pub(super) const MANY: usize = 32 * 1024 * 1024;
+const MANY: usize = 32 * 1024 * 1024;
 
 /// Maximum size of an answer with one.
-pub(super) const ONE: usize = 1024 * 1024;
+const ONE: usize = 1024 * 1024;
 
 /// Elements of all lists in an answer together: a thousand entries with several hundred each.
 const MAX_ELEMENTS: usize = 500_000;
@@ -192,6 +192,20 @@ pub(super) struct CoreClient {
 pub(super) struct Operation {
     pub(super) name: &'static str,
     pub(super) max_bytes: usize,
+}
+
+impl Operation {
+    /// An answer with many accounts or entries.
+    pub(super) const fn many(name: &'static str) -> Self {
+        let max_bytes = MANY;
+        Self { name, max_bytes }
+    }
+
+    /// An answer with one entry.
+    pub(super) const fn one(name: &'static str) -> Self {
+        let max_bytes = ONE;
+        Self { name, max_bytes }
+    }
 }
 
 struct Call {

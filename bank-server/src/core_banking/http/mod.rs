@@ -19,7 +19,7 @@ use shared_types::xs2a::card_account::CardTransaction;
 use shared_types::xs2a::transaction::Transaction;
 
 pub use self::check::{CheckOutcome, check};
-use self::client::{CoreClient, CoreError, MANY, ONE, Operation, Setup};
+use self::client::{CoreClient, CoreError, Operation, Setup};
 pub use self::openapi::core_banking_api;
 use self::validate::Breach;
 use self::wire::EntryDetails;
@@ -47,34 +47,13 @@ const fn day(year: i32, month: u32, day: u32) -> NaiveDate {
 /// Maximum `limit` of a query.
 const MAX_ENTRIES: usize = 1000;
 
-const CUSTOMER_ACCOUNTS: Operation = Operation {
-    name: "customer-accounts",
-    max_bytes: MANY,
-};
-const ACCOUNTS: Operation = Operation {
-    name: "accounts",
-    max_bytes: MANY,
-};
-const BALANCES: Operation = Operation {
-    name: "balances",
-    max_bytes: MANY,
-};
-const TRANSACTIONS: Operation = Operation {
-    name: "transactions",
-    max_bytes: MANY,
-};
-const CARD_TRANSACTIONS: Operation = Operation {
-    name: "card-transactions",
-    max_bytes: MANY,
-};
-const TRANSACTION: Operation = Operation {
-    name: "transaction",
-    max_bytes: ONE,
-};
-const ARRIVAL: Operation = Operation {
-    name: "arrival",
-    max_bytes: ONE,
-};
+const CUSTOMER_ACCOUNTS: Operation = Operation::many("customer-accounts");
+const ACCOUNTS: Operation = Operation::many("accounts");
+const BALANCES: Operation = Operation::many("balances");
+const TRANSACTIONS: Operation = Operation::many("transactions");
+const CARD_TRANSACTIONS: Operation = Operation::many("card-transactions");
+const TRANSACTION: Operation = Operation::one("transaction");
+const ARRIVAL: Operation = Operation::one("arrival");
 
 /// A core over HTTP.
 pub struct HttpCore {
