@@ -9,7 +9,9 @@ mod online_banking;
 mod other_banks;
 mod reading;
 mod retention;
+mod sca_methods;
 mod schema;
+mod service;
 mod store;
 mod traces;
 
@@ -27,7 +29,7 @@ use url::{Host, Url};
 use utoipa::ToSchema;
 
 pub use self::core_banking::CoreBankingConfig;
-use self::customers::ApprovalPlace;
+use self::customers::ApprovalMeans;
 pub use self::customers::{Approach, ConsentConfig, RedirectUris, ScaConfig};
 pub use self::database_location::{DatabaseLocation, DatabaseLocationError, Server};
 pub use self::gateway_listener::{GatewayListenerConfig, HeaderForm};
@@ -37,7 +39,9 @@ pub use self::online_banking::{OnlineBankingConfig, Origin};
 pub use self::other_banks::OtherBankConfig;
 use self::reading::Lines;
 pub use self::retention::RetentionConfig;
+pub use self::sca_methods::ScaMethodsConfig;
 pub use self::schema::reference;
+pub(crate) use self::service::ServiceSection;
 pub use self::store::StoreConfig;
 pub use self::traces::TracesConfig;
 pub use crate::config_error::ConfigError;
@@ -68,6 +72,8 @@ pub struct Config {
     pub operator: OperatorConfig,
     /// The bank's own core banking system behind an HTTP API; the built-in ledger if absent.
     pub core_banking: Option<CoreBankingConfig>,
+    /// SCA methods of the bank's own systems behind an HTTP API, such as codes by SMS.
+    pub sca_methods: Option<ScaMethodsConfig>,
     /// Database: `path` for SQLite, or `url` for PostgreSQL.
     #[serde(serialize_with = "schema::nothing")]
     #[schema(value_type = store::StoreSection)]
@@ -95,6 +101,9 @@ pub struct Config {
     pub log: LogConfig,
     /// Export of traces.
     pub traces: Option<TracesConfig>,
+    /// The program hands SCA methods to the server (`BankServer::sca_methods`).
+    #[serde(skip)]
+    pub(crate) has_sca_methods: bool,
     /// The line of each key.
     #[serde(skip)]
     pub(crate) lines: Lines,
@@ -409,8 +418,10 @@ impl Config {
         let mut pages = pages.collect::<Vec<_>>();
         let provider = self.identity_provider.iter_mut();
         let core = self.core_banking.iter_mut();
+        let methods = self.sca_methods.iter_mut();
         let keys = std::iter::once(&mut xs2a.private_key)
-            .chain(core.flat_map(|core| &mut core.private_key));
+            .chain(core.flat_map(|core| &mut core.private_key))
+            .chain(methods.flat_map(|methods| &mut methods.private_key));
         for key in keys.chain(pages.iter_mut().flat_map(|pages| &mut pages.private_key)) {
             *key = key.clone().in_folder(folder);
         }
@@ -424,6 +435,11 @@ impl Config {
                 self.core_banking
                     .iter_mut()
                     .flat_map(CoreBankingConfig::paths),
+            )
+            .chain(
+                self.sca_methods
+                    .iter_mut()
+                    .flat_map(ScaMethodsConfig::paths),
             )
             .chain(pages.iter_mut().flat_map(|pages| &mut pages.certificate));
         for path in paths {
@@ -475,9 +491,10 @@ impl Config {
                 .flat_map(GatewayListenerConfig::faults),
         );
         faults.extend(self.traces.iter().flat_map(TracesConfig::faults));
-        let core = self.core_banking.iter();
-        faults.extend(core.flat_map(CoreBankingConfig::faults));
-        faults.extend(self.sca.faults(self.approval_place()));
+        for service in self.services() {
+            faults.extend(service.faults());
+        }
+        faults.extend(self.sca.faults(self.approval_means()));
         let provider = self.identity_provider.iter();
         let has_pages = self.online_banking.is_some();
         faults.extend(provider.flat_map(|provider| provider.faults(has_pages)));
@@ -495,15 +512,21 @@ impl Config {
 
     /// SCA approaches that the bank offers, the preferred one first.
     pub(crate) fn approaches(&self) -> Vec<ScaApproach> {
-        self.sca.approaches(self.approval_place())
+        self.sca.approaches(self.approval_means())
     }
 
-    fn approval_place(&self) -> ApprovalPlace {
-        match (&self.identity_provider, &self.online_banking) {
-            (Some(_), _) => ApprovalPlace::IdentityProvider,
-            (None, Some(_)) => ApprovalPlace::Pages,
-            (None, None) => ApprovalPlace::Tpp,
+    fn approval_means(&self) -> ApprovalMeans {
+        ApprovalMeans {
+            pages: self.online_banking.is_some(),
+            identity_provider: self.identity_provider.is_some(),
+            sca_methods: self.sca_methods.is_some() || self.has_sca_methods,
         }
+    }
+
+    /// The HTTP services of the bank's own.
+    pub(crate) fn services(&self) -> impl Iterator<Item = ServiceSection<'_>> {
+        let core = self.core_banking.iter().map(CoreBankingConfig::service);
+        core.chain(self.sca_methods.iter().map(ScaMethodsConfig::service))
     }
 
     /// Errors of the addresses of CRLs and listeners.

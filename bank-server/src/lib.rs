@@ -16,12 +16,14 @@
 //! | `identity_provider` | log-in and approval by the bank's OpenID Connect provider |
 //! | `online_banking` | the customer pages |
 //! | [`core_banking`] | the trait behind which a bank's systems stand, and the built-in ledger |
+//! | `bank_service` | client of the HTTP services of the bank's own |
 //! | [`store`] | persistence on SQL |
 //! | [`domain`] | consents, authorisations, PSUs, accounts: types and nothing else |
 //! | [`telemetry`] | log, metrics and traces |
 
 #![forbid(unsafe_code)]
 
+mod bank_service;
 mod calendar;
 pub mod config;
 mod config_error;

@@ -16,6 +16,7 @@ use bank_server::core_banking::ledger::{
 use bank_server::domain::{PsuId, TotpSecret};
 use bank_server::environment::{Randomness, SystemClock, SystemRandomness};
 use bank_server::sca::Passwords;
+use bank_server::sca::external::http::sca_methods_api;
 use bank_server::store::credentials::CustomerCredentials;
 use bank_server::store::{Database, DatabaseUse, StoreError};
 use bank_server::{
@@ -84,6 +85,17 @@ enum Command {
         #[command(subcommand)]
         command: CoreCommand,
     },
+    /// SCA methods of the bank's own over HTTP.
+    ScaMethods {
+        #[command(subcommand)]
+        command: ScaMethodsCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ScaMethodsCommand {
+    /// Prints the contract as an OpenAPI document: docs/sca-methods-api.json.
+    Api,
 }
 
 #[derive(Debug, Subcommand)]
@@ -160,6 +172,9 @@ async fn main() -> ExitCode {
         Command::Core {
             command: CoreCommand::Api,
         } => print(&core_banking_api()),
+        Command::ScaMethods {
+            command: ScaMethodsCommand::Api,
+        } => print(&sca_methods_api()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,7 +15,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::core_banking::http::HttpCore;
+use crate::bank_service::BankService;
 use crate::identity::Licences;
 use crate::identity_provider::IdentityProvider;
 use crate::sca::Sca;
@@ -35,7 +35,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) request_metrics: &'a RequestMetrics,
     pub(crate) database: &'a Database,
     pub(crate) sca: &'a Sca,
-    pub(crate) http_core: Option<&'a HttpCore>,
+    pub(crate) services: &'a [Arc<BankService>],
     pub(crate) identity_provider: Option<&'a IdentityProvider>,
 }
 
@@ -51,8 +51,8 @@ impl Metrics {
         parts.request_metrics.register(&mut registry);
         parts.database.register(&mut registry);
         parts.sca.register(&mut registry);
-        if let Some(core) = parts.http_core {
-            core.register(&mut registry);
+        for service in parts.services {
+            service.register(&mut registry);
         }
         if let Some(provider) = parts.identity_provider {
             provider.register(&mut registry);

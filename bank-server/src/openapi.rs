@@ -1,7 +1,8 @@
 //! Text of an OpenAPI document that is generated from our types.
 
 use serde_json::Value;
-use utoipa::openapi::OpenApi;
+use utoipa::Modify;
+use utoipa::openapi::{OpenApi, RefOr, ResponseBuilder};
 
 /// The document as JSON, with a line end.
 pub(crate) fn to_text(document: &OpenApi) -> String {
@@ -32,5 +33,33 @@ fn without_null(value: &mut Value) {
         Value::Object(fields) => fields.values_mut().for_each(without_null),
         Value::Array(values) => values.iter_mut().for_each(without_null),
         _ => {}
+    }
+}
+
+const TEMPORARY: &str = "Temporary: a later query can be answered. With Retry-After if known";
+
+/// Answers of a service of the bank's own, other than 200, which all operations share.
+pub(crate) struct SharedAnswers;
+
+impl Modify for SharedAnswers {
+    fn modify(&self, document: &mut OpenApi) {
+        let items = document.paths.paths.values_mut();
+        for operation in items
+            .flat_map(|item| [&mut item.get, &mut item.post])
+            .flatten()
+        {
+            for (status, description) in [
+                ("400", "Malformed query: a fault of the bank server"),
+                ("429", TEMPORARY),
+                ("502", TEMPORARY),
+                ("503", TEMPORARY),
+                ("504", TEMPORARY),
+                ("default", "A fault of the service"),
+            ] {
+                let response = ResponseBuilder::new().description(description).build();
+                let responses = &mut operation.responses.responses;
+                responses.insert(status.to_owned(), RefOr::T(response));
+            }
+        }
     }
 }

@@ -9,13 +9,14 @@ use serde_json::json;
 use shared_types::pki::credentials::Credentials;
 use tokio::time::timeout;
 
+use crate::bank_service::BankService;
 use crate::config_error::ConfigError;
 use crate::core_banking::CoreBanking;
-use crate::core_banking::http::HttpCore;
 use crate::http::resource;
 use crate::identity::Licences;
 use crate::identity_provider::IdentityProvider;
 use crate::metrics::{MEDIA_TYPE, Metrics};
+use crate::sca::Sca;
 use crate::store::Database;
 use crate::transport::listener::MtlsListener;
 use crate::transport::trust_reloader::TrustReport;
@@ -23,8 +24,9 @@ use crate::transport::trust_reloader::TrustReport;
 pub(crate) struct Health {
     pub(crate) database: Database,
     pub(crate) core: Arc<dyn CoreBanking>,
-    /// The same, if it is one over HTTP: for problems of its certificates.
-    pub(crate) http_core: Option<Arc<HttpCore>>,
+    pub(crate) sca: Sca,
+    /// The HTTP services of the bank's own: for problems of their certificates.
+    pub(crate) services: Vec<Arc<BankService>>,
     pub(crate) identity_provider: Option<IdentityProvider>,
     pub(crate) trust: Arc<ArcSwap<TrustReport>>,
     pub(crate) metrics: Metrics,
@@ -63,9 +65,9 @@ async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "live" }))
 }
 
-/// Readiness: the database responds, and peers can connect. A core banking system or an identity
-/// provider that does not respond is reported, but does not take the bank out of service: all
-/// replicas have the same ones, and the rest works without them. Neither does a rejected reload:
+/// Readiness: the database responds, and peers can connect. A core banking system, an identity
+/// provider or an SCA methods service that does not respond is reported, but does not take the bank
+/// out of service: all replicas have the same ones, and the rest works without them. Neither does a rejected reload:
 /// the bank continues with the previous value. A bank that is shutting down still responds, and is
 /// no longer ready, so that load balancers send requests elsewhere.
 async fn ready(health: web::Data<Health>) -> HttpResponse {
@@ -74,10 +76,15 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
         let provider = health.identity_provider.as_ref()?;
         Some(with_timeout(provider.ready()).await)
     };
-    let (store, core, identity_provider) = tokio::join!(
+    let sca_methods = async {
+        let methods = health.sca.external()?;
+        Some(with_timeout(methods.ready()).await)
+    };
+    let (store, core, identity_provider, sca_methods) = tokio::join!(
         with_timeout(health.database.ready()),
         with_timeout(health.core.ready()),
-        identity_provider
+        identity_provider,
+        sca_methods
     );
     let name = |outcome: &Result<(), String>| match outcome {
         Ok(()) => "ready".to_owned(),
@@ -87,12 +94,13 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
     let pages_key = health.pages.as_ref().and_then(Credentials::key_problem);
     let pages_key =
         pages_key.map(|problem| ConfigError::new("online_banking.private_key", problem.text));
-    let of_core = health.http_core.as_ref().map(|core| core.problems());
+    let of_services = health.services.iter().map(|service| service.problems());
+    let of_services: Vec<_> = of_services.flatten().collect();
     let problems: Vec<String> = trust
         .problems
         .iter()
         .chain(&pages_key)
-        .chain(of_core.iter().flatten())
+        .chain(&of_services)
         .map(ToString::to_string)
         .collect();
     let closed = if trust.closed { "closed" } else { "ready" };
@@ -107,8 +115,17 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
         "problems": problems,
         "stopping": stopping,
     });
-    if let (Some(outcome), Some(body)) = (&identity_provider, body.as_object_mut()) {
-        body.insert("identityProvider".to_owned(), name(outcome).into());
+    if let Some(body) = body.as_object_mut() {
+        for (service, outcome) in [
+            ("identityProvider", &identity_provider),
+            ("scaMethods", &sca_methods),
+        ] {
+            body.extend(
+                outcome
+                    .iter()
+                    .map(|outcome| (service.to_owned(), name(outcome).into())),
+            );
+        }
     }
     if store.is_ok() && !trust.closed && !stopping {
         HttpResponse::Ok().json(body)

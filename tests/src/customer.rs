@@ -52,7 +52,7 @@ pub async fn approve(bank: &RunningBank, tpp: &Identity, consent_id: &str) {
     let source = Source::Device("phone");
     let proof = bank
         .sca()
-        .prove(&psu, MethodId::App, &subject, &phone.0, source)
+        .prove(&psu, &MethodId::App, &subject, &phone.0, source)
         .await;
     service.approve(&id, proof.unwrap(), None).await.unwrap();
     bank.sca().phones().forget(&phone.0).await.unwrap();
@@ -156,7 +156,9 @@ impl Customer {
         id: &str,
     ) -> Result<ApprovalOutcome, AuthorisationError> {
         self.authorisations.claim(id, &self.psu).await?;
-        let proof = self.prove(id, MethodId::Totp, self.code().expose()).await?;
+        let proof = self
+            .prove(id, &MethodId::Totp, self.code().expose())
+            .await?;
         self.authorisations.approve(id, proof, None).await
     }
 
@@ -176,7 +178,7 @@ impl Customer {
         phone: &str,
     ) -> Result<ApprovalOutcome, AuthorisationError> {
         self.authorisations.claim(id, &self.psu).await?;
-        let proof = self.prove(id, MethodId::App, phone).await?;
+        let proof = self.prove(id, &MethodId::App, phone).await?;
         self.authorisations.approve(id, proof, None).await
     }
 
@@ -197,7 +199,7 @@ impl Customer {
     async fn prove(
         &self,
         id: &str,
-        method: MethodId,
+        method: &MethodId,
         answer: &str,
     ) -> Result<Proof, AuthorisationError> {
         let subject = Subject::authorisation(id);

@@ -36,6 +36,7 @@ pub mod programs;
 pub mod reference;
 pub mod reference_core;
 pub mod running_sandbox;
+pub mod sca_methods_double;
 pub mod schema_values;
 pub mod script;
 pub mod scripted_provider;

@@ -117,6 +117,7 @@ async fn requests_handshakes_and_the_database_have_figures_and_none_is_of_a_cust
         // With the section of that name alone.
         "bank_core_banking_queries_total".to_owned(),
         "bank_identity_provider_requests_total".to_owned(),
+        "bank_sca_methods_queries_total".to_owned(),
         // On PostgreSQL alone.
         "bank_clock_ahead_seconds".to_owned(),
     ]);

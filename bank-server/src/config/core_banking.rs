@@ -8,8 +8,7 @@ use shared_types::pki::key_location::KeyLocation;
 use url::Url;
 use utoipa::ToSchema;
 
-use super::is_loopback;
-use crate::config_error::ConfigError;
+use super::ServiceSection;
 
 /// Section `[core_banking]`: the bank's own core banking system behind an HTTP API
 /// (`docs/core-banking-api.md`), in place of the built-in ledger.
@@ -60,107 +59,21 @@ fn max_concurrent_requests() -> usize {
 }
 
 impl CoreBankingConfig {
-    /// Timeout for an answer.
-    pub(crate) fn response_timeout(&self) -> Duration {
-        Duration::from_secs(self.response_timeout_seconds)
+    /// The service that the section describes.
+    pub(crate) fn service(&self) -> ServiceSection<'_> {
+        ServiceSection {
+            name: "core_banking",
+            url: &self.url,
+            certificate: self.certificate.as_deref(),
+            private_key: self.private_key.as_ref(),
+            anchors: &self.anchors,
+            response_timeout: Duration::from_secs(self.response_timeout_seconds),
+            max_concurrent_requests: self.max_concurrent_requests,
+        }
     }
 
     /// The paths of the section.
     pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         self.certificate.iter_mut().chain(&mut self.anchors)
-    }
-
-    /// Errors that can be found without opening anything.
-    pub(crate) fn faults(&self) -> Vec<ConfigError> {
-        let mut faults = Vec::new();
-        let mut fault = |key: &str, problem: &str| {
-            faults.push(ConfigError::new(format!("core_banking.{key}"), problem));
-        };
-        let is_plain = self.url.username().is_empty()
-            && self.url.password().is_none()
-            && self.url.query().is_none()
-            && self.url.fragment().is_none();
-        if !is_plain {
-            fault("url", "must be an address without user, query and fragment");
-        }
-        match self.url.scheme() {
-            "https" => {
-                if self.anchors.is_empty() {
-                    fault(
-                        "anchors",
-                        "names no certification authority: no core could be trusted",
-                    );
-                }
-                if self.certificate.is_none() {
-                    fault(
-                        "certificate",
-                        "is missing: the core accepts no caller without one",
-                    );
-                }
-                if self.private_key.is_none() {
-                    fault("private_key", "is missing: it belongs to the certificate");
-                }
-            }
-            "http" if is_loopback(&self.url) => {
-                if self.certificate.is_some() || self.private_key.is_some() {
-                    fault(
-                        "certificate",
-                        "has no use over http: remove it, or use https",
-                    );
-                }
-            }
-            _ => fault(
-                "url",
-                "must be an https address; http is for a core on this machine alone, such as \
-                 http://127.0.0.1:8080",
-            ),
-        }
-        faults
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TLS: &str = "certificate = \"c.pem\"\nprivate_key = \"c.key\"\nanchors = [\"ca.pem\"]";
-
-    #[test]
-    fn each_value_has_its_fault() {
-        let places = |text: &str| -> Vec<String> {
-            let config: CoreBankingConfig = toml::from_str(text).unwrap();
-            let faults = config.faults().into_iter();
-            faults.map(|fault| fault.key).collect()
-        };
-        for good in [
-            format!("url = \"https://core.internal/xs2a\"\n{TLS}"),
-            "url = \"http://127.0.0.1:8080\"".to_owned(),
-            "url = \"http://[::1]\"".to_owned(),
-            "url = \"http://localhost:1\"".to_owned(),
-        ] {
-            assert_eq!(places(&good), Vec::<String>::new(), "{good}");
-        }
-        let text = format!("url = \"http://127.0.0.1\"\n{TLS}");
-        assert_eq!(places(&text), ["core_banking.certificate"]);
-        for url in [
-            "http://core.internal",
-            "http://127.0.0.1.example",
-            "http://10.0.0.1",
-            "ftp://127.0.0.1",
-            "https://u@core.internal",
-            "https://core.internal?q",
-            "https://core.internal#f",
-        ] {
-            let text = format!("url = \"{url}\"\n{TLS}");
-            assert_eq!(places(&text), ["core_banking.url"], "{url}");
-        }
-        assert_eq!(
-            places("url = \"https://core.internal\""),
-            [
-                "core_banking.anchors",
-                "core_banking.certificate",
-                "core_banking.private_key"
-            ]
-        );
     }
 }

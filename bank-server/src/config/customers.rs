@@ -55,8 +55,9 @@ impl Default for ConsentConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct ScaConfig {
     /// SCA approaches that the bank offers: `redirect`, `decoupled`, `embedded`. The first one is
-    /// used if the TPP states no preference. Default: all three if `[online_banking]` is
-    /// configured, `redirect` only with `[identity_provider]`, otherwise `embedded` only.
+    /// used if the TPP states no preference. Default: all that are possible. `redirect` requires
+    /// `[online_banking]`; `decoupled` requires `[sca_methods]`, or `[online_banking]` without
+    /// `[identity_provider]`; `embedded` is not possible with `[identity_provider]`.
     #[schema(example = json!(["redirect"]))]
     pub approaches: Option<Vec<Approach>>,
     /// Idle timeout of an authorisation: it fails after this time without a step.
@@ -91,15 +92,39 @@ impl Default for ScaConfig {
     }
 }
 
-/// Places at which customers can approve.
+/// Means of the bank by which customers can approve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ApprovalPlace {
-    /// The bank has no pages: through the TPP alone.
-    Tpp,
-    /// The bank's own pages too.
-    Pages,
-    /// The bank's own pages, with its identity provider, and nowhere else.
-    IdentityProvider,
+pub(super) struct ApprovalMeans {
+    /// The bank has pages.
+    pub(super) pages: bool,
+    /// Customers log in there by the bank's identity provider. The bank knows no passwords.
+    pub(super) identity_provider: bool,
+    /// The bank has SCA methods of its own systems.
+    pub(super) sca_methods: bool,
+}
+
+impl ApprovalMeans {
+    /// Fails, with the reason, if an approach is not possible.
+    fn check(self, approach: Approach) -> Result<(), &'static str> {
+        match approach {
+            Approach::Redirect if !self.pages => Err(
+                "requires the bank's own pages: configure [online_banking], or remove this approach",
+            ),
+            Approach::Decoupled if self.identity_provider && !self.sca_methods => Err(
+                "requires [sca_methods] beside [identity_provider]: configure it, or remove this \
+                 approach",
+            ),
+            Approach::Decoupled if !self.pages && !self.sca_methods => Err(
+                "requires the bank's own pages, or [sca_methods]: configure one of them, or remove \
+                 this approach",
+            ),
+            Approach::Embedded if self.identity_provider => Err(
+                "is not possible with [identity_provider], which has the customers' passwords: \
+                 remove this approach",
+            ),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// An SCA approach.
@@ -112,6 +137,11 @@ pub enum Approach {
     Decoupled,
     /// The customer gives the credentials to the TPP, which passes them on to the bank.
     Embedded,
+}
+
+impl Approach {
+    /// All of them, in the order in which they are offered by default.
+    const ALL: [Self; 3] = [Self::Redirect, Self::Decoupled, Self::Embedded];
 }
 
 impl From<Approach> for ScaApproach {
@@ -141,17 +171,15 @@ impl ScaConfig {
     }
 
     /// The approaches that the bank offers, the default one first.
-    pub(super) fn approaches(&self, place: ApprovalPlace) -> Vec<ScaApproach> {
-        match (&self.approaches, place) {
-            (Some(configured), _) => configured.iter().copied().map(ScaApproach::from).collect(),
-            (None, ApprovalPlace::Pages) => ScaApproach::ALL.to_vec(),
-            (None, ApprovalPlace::IdentityProvider) => vec![ScaApproach::Redirect],
-            (None, ApprovalPlace::Tpp) => vec![ScaApproach::Embedded],
-        }
+    pub(super) fn approaches(&self, means: ApprovalMeans) -> Vec<ScaApproach> {
+        let configured = self.approaches.as_deref().unwrap_or(&Approach::ALL);
+        let possible = configured.iter().copied();
+        let possible = possible.filter(|approach| means.check(*approach).is_ok());
+        possible.map(ScaApproach::from).collect()
     }
 
     /// Errors of the section `[sca]`. All of them concern `approaches`; its default is valid.
-    pub(super) fn faults(&self, place: ApprovalPlace) -> Vec<ConfigError> {
+    pub(super) fn faults(&self, means: ApprovalMeans) -> Vec<ConfigError> {
         let mut faults = Vec::new();
         let Some(approaches) = self.approaches.as_deref() else {
             return faults;
@@ -164,21 +192,13 @@ impl ScaConfig {
         }
         for (index, approach) in approaches.iter().enumerate() {
             let key = format!("sca.approaches[{index}]");
-            let problem = match (place, approach) {
-                _ if approaches.iter().take(index).any(|other| other == approach) => {
-                    "is listed twice"
-                }
-                (ApprovalPlace::Tpp, Approach::Redirect | Approach::Decoupled) => {
-                    "requires the bank's own pages: configure [online_banking], or remove this \
-                     approach"
-                }
-                (ApprovalPlace::IdentityProvider, Approach::Decoupled | Approach::Embedded) => {
-                    "is not possible with [identity_provider], where customers approve: remove this \
-                     approach"
-                }
-                _ => continue,
+            let is_repeated = approaches.iter().take(index).any(|other| other == approach);
+            let checked = if is_repeated {
+                Err("is listed twice")
+            } else {
+                means.check(*approach)
             };
-            faults.push(ConfigError::new(key, problem));
+            faults.extend(checked.err().map(|problem| ConfigError::new(key, problem)));
         }
         faults
     }
@@ -189,38 +209,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn approaches_are_those_of_the_place_of_approval() {
+    fn approaches_are_those_of_the_means_of_approval() {
+        use ScaApproach::{Decoupled, Embedded, Redirect};
+
         let sca = |approaches: Option<&[Approach]>| ScaConfig {
             approaches: approaches.map(<[Approach]>::to_vec),
             ..ScaConfig::default()
         };
-        let all = [Approach::Redirect, Approach::Decoupled, Approach::Embedded];
-        for (place, by_default, refused) in [
-            (ApprovalPlace::Pages, ScaApproach::ALL, &[][..]),
-            (
-                ApprovalPlace::Tpp,
-                &[ScaApproach::Embedded],
-                &["[0]", "[1]"],
-            ),
-            (
-                ApprovalPlace::IdentityProvider,
-                &[ScaApproach::Redirect],
-                &["[1]", "[2]"],
-            ),
+        for (pages, identity_provider, sca_methods, possible) in [
+            (true, false, false, &[Redirect, Decoupled, Embedded][..]),
+            (true, false, true, &[Redirect, Decoupled, Embedded]),
+            (true, true, false, &[Redirect]),
+            (true, true, true, &[Redirect, Decoupled]),
+            (false, false, false, &[Embedded]),
+            (false, false, true, &[Decoupled, Embedded]),
         ] {
-            assert_eq!(sca(None).approaches(place), by_default, "{place:?}");
-            assert!(sca(None).faults(place).is_empty(), "{place:?}");
-            let faults = sca(Some(&all)).faults(place).into_iter();
+            let means = ApprovalMeans {
+                pages,
+                identity_provider,
+                sca_methods,
+            };
+            assert_eq!(sca(None).approaches(means), possible, "{means:?}");
+            assert!(sca(None).faults(means).is_empty(), "{means:?}");
+            let faults = sca(Some(&Approach::ALL)).faults(means).into_iter();
             let keys: Vec<String> = faults.map(|fault| fault.key).collect();
-            let expected = refused.iter().map(|index| format!("sca.approaches{index}"));
-            assert_eq!(keys, expected.collect::<Vec<_>>(), "{place:?}");
+            let expected = Approach::ALL.into_iter().enumerate();
+            let expected = expected.filter(|(_, approach)| !possible.contains(&(*approach).into()));
+            let expected = expected.map(|(index, _)| format!("sca.approaches[{index}]"));
+            assert_eq!(keys, expected.collect::<Vec<_>>(), "{means:?}");
         }
+        let means = ApprovalMeans {
+            pages: true,
+            identity_provider: false,
+            sca_methods: false,
+        };
         let places = |approaches: &[Approach]| {
-            let faults = sca(Some(approaches)).faults(ApprovalPlace::Pages);
-            faults
-                .into_iter()
-                .map(|fault| fault.key)
-                .collect::<Vec<_>>()
+            let faults = sca(Some(approaches)).faults(means).into_iter();
+            faults.map(|fault| fault.key).collect::<Vec<_>>()
         };
         assert_eq!(places(&[]), ["sca.approaches"]);
         assert_eq!(

@@ -13,12 +13,12 @@ use shared_types::xs2a::card_account::CardTransaction;
 use shared_types::xs2a::text::Text;
 use shared_types::xs2a::transaction::{BookingStatus, Transaction};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 pub mod http;
 pub mod ledger;
 mod search;
 
+pub use crate::bank_service::request_id;
 use crate::domain::{Account, AccountId, Arrival, PsuId};
 
 /// Query for transactions.
@@ -120,22 +120,6 @@ impl<T> Page<T> {
             newest: self.newest,
         })
     }
-}
-
-tokio::task_local! {
-    static REQUEST_ID: Uuid;
-}
-
-/// Id of the TPP's request that causes the present call (its `X-Request-ID`); `None` for a call
-/// that a customer's page causes.
-#[must_use]
-pub fn request_id() -> Option<Uuid> {
-    REQUEST_ID.try_with(|id| *id).ok()
-}
-
-/// Runs `request` so that the calls in it have this [`request_id`].
-pub(crate) async fn with_request_id<F: Future>(id: Uuid, request: F) -> F::Output {
-    REQUEST_ID.scope(id, request).await
 }
 
 /// Result of a call of the core banking system.

@@ -5,11 +5,8 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared_types::pki::eidas::OrganisationId;
-use shared_types::xs2a::authorisation::{
-    AuthenticationObject, AuthenticationType, ScaApproach, ScaStatus,
-};
+use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
 use shared_types::xs2a::consent::{AccountAccess, ConsentStatus};
-use shared_types::xs2a::text::Text;
 
 use super::{Grant, PsuId};
 
@@ -70,7 +67,7 @@ pub struct ApprovedAccess {
 }
 
 /// SCA method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum MethodId {
     /// A code of six digits from an authenticator (RFC 6238).
     Totp,
@@ -80,39 +77,33 @@ pub enum MethodId {
     Passkey,
     /// An authentication by the bank's identity provider.
     IdentityProvider,
+    /// A method of the bank's own systems.
+    External(ExternalMethodId),
 }
 
 impl MethodId {
-    /// All of them, in the order in which they are offered.
-    pub const ALL: [Self; 4] = [Self::Totp, Self::App, Self::Passkey, Self::IdentityProvider];
+    /// Those that the bank server has itself.
+    const BUILT_IN: [Self; 4] = [Self::Totp, Self::App, Self::Passkey, Self::IdentityProvider];
 
     /// The name on the wire and in the database.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::External(ExternalMethodId(id)) => id,
+            built_in => built_in.kind(),
+        }
+    }
+
+    /// Its kind, for metrics and logs.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
         match self {
             Self::Totp => "totp",
             Self::App => "app",
             Self::Passkey => "passkey",
             Self::IdentityProvider => "identity-provider",
+            Self::External(_) => "external",
         }
-    }
-
-    /// The method as TPPs are offered it. `None` for methods that work in the customer's browser
-    /// alone.
-    #[must_use]
-    pub fn for_tpp(self) -> Option<AuthenticationObject> {
-        let (authentication_type, name) = match self {
-            Self::Totp => (AuthenticationType::ChipOtp, "Code from your authenticator"),
-            Self::App => (AuthenticationType::PushOtp, "Approval in the bank's app"),
-            Self::Passkey | Self::IdentityProvider => return None,
-        };
-        Some(AuthenticationObject {
-            authentication_type,
-            authentication_version: None,
-            authentication_method_id: Text::cut(self.as_str()),
-            name: Some(name.to_owned()),
-            explanation: None,
-        })
     }
 }
 
@@ -122,18 +113,44 @@ impl fmt::Display for MethodId {
     }
 }
 
-/// There is no method of that name.
+/// Id of a method of the bank's own systems: 1 to 35 of the characters A-Z a-z 0-9 . _ ~ -, and
+/// none of the names of the bank server's own methods.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ExternalMethodId(String);
+
+impl ExternalMethodId {
+    /// Fails for other texts.
+    pub fn new(id: impl Into<String>) -> Result<Self, NotAMethod> {
+        let id = id.into();
+        let is_unreserved =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-');
+        let is_own = MethodId::BUILT_IN.iter().any(|own| own.as_str() == id);
+        if id.is_empty() || id.len() > 35 || !id.bytes().all(is_unreserved) || is_own {
+            return Err(NotAMethod);
+        }
+        Ok(Self(id))
+    }
+
+    /// The id on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// No SCA method can have that id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an SCA method")]
+#[error("not the id of an SCA method")]
 pub struct NotAMethod;
 
 impl std::str::FromStr for MethodId {
     type Err = NotAMethod;
 
-    fn from_str(name: &str) -> Result<Self, NotAMethod> {
-        Self::ALL
-            .into_iter()
-            .find(|method| method.as_str() == name)
-            .ok_or(NotAMethod)
+    fn from_str(id: &str) -> Result<Self, NotAMethod> {
+        let own = Self::BUILT_IN.into_iter().find(|own| own.as_str() == id);
+        match own {
+            Some(own) => Ok(own),
+            None => ExternalMethodId::new(id).map(Self::External),
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! the core banking system and the store can share them without importing each other.
 
 mod account;
+mod approval_facts;
 mod authorisation;
 mod consent;
 mod psu;
@@ -12,8 +13,9 @@ mod totp_secret;
 mod tpp;
 
 pub use self::account::{Account, AccountId, AccountKind, Arrival};
+pub use self::approval_facts::{AccountAction, AccountFacts, ApprovalFacts, TppFacts};
 pub use self::authorisation::{
-    ApprovedAccess, Authorisation, AuthorisationKey, MethodId, NotAMethod,
+    ApprovedAccess, Authorisation, AuthorisationKey, ExternalMethodId, MethodId, NotAMethod,
 };
 pub use self::consent::{Consent, CustomerConsent, Grant, Granted};
 pub use self::psu::PsuId;

@@ -21,7 +21,7 @@ use super::problem::{Problem, problem};
 use super::session::{Answering, Visit, Visitor};
 use super::{OnlineBanking, PageResult};
 use crate::consent::authorisation::{ApprovalRequest, OfferedAccess};
-use crate::domain::{AccountId, Grant, MethodId, PsuId};
+use crate::domain::{AccountId, MethodId, PsuId};
 use crate::http::resource;
 use crate::identity_provider::{
     Approval, Authenticated, CALLBACK, Callback, DETAILS_TYPE, IdentityProvider, ProviderError,
@@ -182,46 +182,27 @@ fn details(
     offer: &OfferedAccess,
     chosen: Option<&[AccountId]>,
 ) -> Value {
-    let (consent, tpp) = (&approval.consent, &approval.tpp);
-    let is_chosen = |id: &AccountId| chosen.is_none_or(|chosen| chosen.contains(id));
-    let accounts = offer.accounts.iter();
-    let accounts = accounts.filter(|(account, _)| is_chosen(&account.id));
-    let accounts: Vec<Value> = accounts
-        .map(|(account, grant)| {
-            json!({
-                "id": account.id,
-                "reference": account.reference(),
-                "actions": actions(grant),
-            })
+    let facts = approval.facts(psu, offer, chosen);
+    let accounts = facts.accounts.iter().map(|account| {
+        json!({
+            "id": account.account_id,
+            "reference": account.reference,
+            "actions": account.actions,
         })
-        .collect();
+    });
     json!({
         "type": DETAILS_TYPE,
-        "identifier": approval.authorisation.id,
+        "identifier": facts.authorisation_id,
         "locations": [state.origin.text()],
-        "customer": psu.0,
-        "tpp": { "name": tpp.name, "organisation": tpp.organisation, "authority": tpp.authority },
-        "accounts": accounts,
-        "recurring": consent.recurring,
-        "frequency_per_day": consent.frequency_per_day,
-        "valid_until": consent.valid_until,
+        "customer": facts.customer_id,
+        "tpp": facts.tpp,
+        "accounts": accounts.collect::<Vec<_>>(),
+        "recurring": facts.recurring,
+        "frequency_per_day": facts.frequency_per_day,
+        "valid_until": facts.valid_until,
         "approvals_needed": offer.approvals_needed,
         "approvals_given": offer.approvals_given,
     })
-}
-
-/// Data of an account that a grant covers.
-fn actions(grant: &Grant) -> Vec<&'static str> {
-    [
-        (true, "list_account"),
-        (grant.details, "read_details"),
-        (grant.balances, "read_balances"),
-        (grant.transactions, "read_transactions"),
-        (grant.owner_name, "read_owner_name"),
-    ]
-    .into_iter()
-    .filter_map(|(is_granted, action)| is_granted.then_some(action))
-    .collect()
 }
 
 /// Error page of a log-in or approval at the provider, with the way on: back to the request to

@@ -299,7 +299,7 @@ async fn approve(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageR
                 let claimed = authorisations.claim_under(&id, &phone.psu, credentials);
                 claimed.await.map_err(&named)?;
                 let subject = Subject::authorisation(&id);
-                let proof = sca.prove(&phone.psu, MethodId::App, &subject, phone.token, source);
+                let proof = sca.prove(&phone.psu, &MethodId::App, &subject, phone.token, source);
                 let approved = authorisations.approve(&id, proof.await?, selected).await;
                 approved.map_err(&named)?;
                 return Ok(done(&visit, |texts| &texts.phone.approved, &approval));

@@ -45,18 +45,18 @@ impl FactorPrompt {
         let mut here = sca.methods_of(psu).await?;
         here.retain(|method| matches!(method, MethodId::Totp | MethodId::Passkey));
         let chosen = chosen.filter(|method| here.contains(method));
-        let Some(method) = chosen.or(here.first().copied()) else {
+        let Some(method) = chosen.or_else(|| here.first().cloned()) else {
             return Err(problem!(FORBIDDEN, second_factor.none, None));
         };
         let source = visit.source(psu);
-        let options = match sca.challenge(psu, method, subject, source).await? {
+        let options = match sca.challenge(psu, &method, subject, source).await? {
             Challenge::Browser { options } => Some(options.to_string()),
             Challenge::Code { .. } | Challenge::App => None,
         };
         Ok(Self {
-            method,
             options,
             other: here.into_iter().find(|other| *other != method),
+            method,
         })
     }
 
@@ -91,10 +91,10 @@ impl FactorPrompt {
     pub(super) fn other_way(&self, texts: &Texts, page: &str) -> Markup {
         let words = &texts.second_factor;
         html! {
-            @if let Some(other) = self.other {
+            @if let Some(other) = &self.other {
                 p {
                     a href={ (page) "?method=" (other) } {
-                        @if other == MethodId::Passkey { (words.with_passkey) }
+                        @if *other == MethodId::Passkey { (words.with_passkey) }
                         @else { (words.with_code) }
                     }
                 }
@@ -142,7 +142,7 @@ pub(super) async fn check(
         .filter(|method| matches!(method, MethodId::Totp | MethodId::Passkey))
         .ok_or_else(Problem::form_unreadable)?;
     let answer = form.field(ANSWER)?.trim();
-    let wrong = |text: &str| Ok(FactorResult::Wrong(method, text.to_owned()));
+    let wrong = |text: &str| Ok(FactorResult::Wrong(method.clone(), text.to_owned()));
     if answer.is_empty() {
         return wrong(if method == MethodId::Totp {
             words.code_missing
@@ -151,7 +151,7 @@ pub(super) async fn check(
         });
     }
     let source = visit.source(psu);
-    match state.sca.prove(psu, method, subject, answer, source).await {
+    match state.sca.prove(psu, &method, subject, answer, source).await {
         Ok(proof) => Ok(FactorResult::Proved(proof)),
         Err(ScaError::WrongAnswer { .. } | ScaError::Passkeys(PasskeysError::Answer))
             if method == MethodId::Passkey =>

@@ -12,6 +12,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta};
+use shared_types::xs2a::authorisation::{ChallengeData, OtpFormat};
 use sqlx::FromRow;
 use sqlx::any::AnyRow;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
@@ -55,6 +56,15 @@ pub fn code_at(secret: &TotpSecret, seconds: i64) -> String {
         .with_secret(secret.as_bytes().to_vec())
         .build_noncompliant();
     totp.generate(seconds.max(0).unsigned_abs()).to_string()
+}
+
+/// Data of the challenge for a code.
+pub(crate) fn challenge() -> ChallengeData {
+    ChallengeData {
+        otp_max_length: Some(DIGITS.into()),
+        otp_format: Some(OtpFormat::Integer),
+        ..ChallengeData::default()
+    }
 }
 
 /// Stored state of a customer's codes.
@@ -297,7 +307,7 @@ impl Method for Totp {
             .and_then(|until| DateTime::from_timestamp(until, 0))
         {
             Some(until) => Err(ScaError::AskedElsewhere { until }),
-            None => Ok(Challenge::Code { digits: DIGITS }),
+            None => Ok(Challenge::Code(challenge())),
         }
     }
 

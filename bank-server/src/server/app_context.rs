@@ -7,6 +7,7 @@ use shared_types::environment::{Clock, Randomness};
 use super::StartError;
 use super::sockets::Pages;
 use super::transport_config::certificate_header;
+use crate::bank_service::BankService;
 use crate::calendar::Calendar;
 use crate::config::Config;
 use crate::consent::authorisation::Authorisations;
@@ -17,6 +18,8 @@ use crate::identity::Licences;
 use crate::identity_provider::{self, IdentityProvider};
 use crate::online_banking::{ENGLISH, OnlineBanking, OtherBanks, OtherBanksParts, Seal};
 use crate::sca::Sca;
+use crate::sca::external::ScaMethods;
+use crate::sca::external::http::HttpScaMethods;
 use crate::store::connections::Connections;
 use crate::store::consents::Consents;
 use crate::store::credentials::CustomerCredentials;
@@ -34,8 +37,8 @@ use crate::xs2a::{Approving, Xs2a};
 pub(super) struct AppContext {
     pub(super) database: Database,
     pub(super) core: Arc<dyn CoreBanking>,
-    /// The same, if it is one over HTTP by the configuration: its certificates are reloaded.
-    pub(super) http_core: Option<Arc<HttpCore>>,
+    /// The HTTP services of the bank's own: their certificates are reloaded.
+    pub(super) services: Vec<Arc<BankService>>,
     consents: Consents,
     pub(super) sca: Sca,
     pub(super) identity_provider: Option<IdentityProvider>,
@@ -51,6 +54,7 @@ impl AppContext {
     pub(super) async fn open(
         config: &Config,
         core: Option<Arc<dyn CoreBanking>>,
+        sca_methods: Option<Arc<dyn ScaMethods>>,
         clock: Arc<dyn Clock>,
         randomness: Arc<dyn Randomness>,
         pages: Option<&Pages>,
@@ -68,6 +72,7 @@ impl AppContext {
             .map(|core| HttpCore::open(core, Arc::clone(&clock), Arc::clone(&randomness)))
             .transpose()?
             .map(Arc::new);
+        let mut services: Vec<_> = http_core.iter().map(|core| core.service()).collect();
         let (core, consents): (Arc<dyn CoreBanking>, _) = match (core, &http_core) {
             (Some(core), _) => (core, consents),
             (None, Some(core)) => (Arc::clone(core) as Arc<dyn CoreBanking>, consents),
@@ -89,13 +94,25 @@ impl AppContext {
         let passkeys = pages
             .map(|pages| pages.passkeys(&config.bank.name, &database, &vault, &calendar))
             .transpose()?;
+        let section = config
+            .sca_methods
+            .as_ref()
+            .filter(|_| sca_methods.is_none());
+        let opened = section.map(|section| {
+            HttpScaMethods::open(section, Arc::clone(&clock), Arc::clone(&randomness))
+        });
+        let http_methods = opened.transpose()?.map(Arc::new);
+        services.extend(http_methods.iter().map(|methods| methods.service()));
+        let sca_methods =
+            sca_methods.or(http_methods.map(|methods| methods as Arc<dyn ScaMethods>));
         let sca = Sca::new(
             &database,
             &vault,
             passkeys,
             calendar.clone(),
             Arc::clone(&randomness),
-        );
+        )
+        .with_external(sca_methods);
         let identity_provider = match (&config.identity_provider, pages) {
             (Some(provider), Some(pages)) => {
                 Some(IdentityProvider::open(identity_provider::Parts {
@@ -122,7 +139,7 @@ impl AppContext {
         Ok(Self {
             database,
             core,
-            http_core,
+            services,
             consents,
             sca,
             identity_provider,

@@ -37,6 +37,8 @@ use crate::identity_provider::file_faults;
 use crate::metrics::{Metrics, Parts};
 use crate::operator::{Health, ReadinessProbes};
 use crate::sca::PHONE_LIFETIME;
+use crate::sca::external::ScaMethods;
+use crate::sca::external::http::HttpScaMethods;
 use crate::store::fetched_lists::FetchedLists;
 use crate::store::retention::Retention;
 use crate::store::{Database, DatabaseLocation, StoreError, open_to_others};
@@ -64,6 +66,7 @@ use shared_types::files::is_open_to_others;
 pub struct BankServer {
     config: Config,
     core: Option<Arc<dyn CoreBanking>>,
+    sca_methods: Option<Arc<dyn ScaMethods>>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     observer: Arc<dyn ConnectionObserver>,
@@ -123,6 +126,7 @@ impl BankServer {
         Self {
             config,
             core: None,
+            sca_methods: None,
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
             observer: Arc::new(LogRejectedConnections),
@@ -150,6 +154,14 @@ impl BankServer {
     #[must_use]
     pub fn core_banking(mut self, core: Arc<dyn CoreBanking>) -> Self {
         self.core = Some(core);
+        self
+    }
+
+    /// Adds SCA methods of the bank's own systems, in place of `[sca_methods]`.
+    #[must_use]
+    pub fn sca_methods(mut self, methods: Arc<dyn ScaMethods>) -> Self {
+        self.config.has_sca_methods = true;
+        self.sca_methods = Some(methods);
         self
     }
 
@@ -210,6 +222,7 @@ impl BankServer {
         let app_context = AppContext::open(
             &config,
             self.core,
+            self.sca_methods,
             self.clock,
             self.randomness,
             pages.as_ref(),
@@ -290,7 +303,8 @@ impl BankServer {
             trust_updates,
             PeriodicWork {
                 removal,
-                http_core: app_context.http_core,
+                services: app_context.services,
+                authorisations: app_context.authorisations.clone(),
             },
             xs2a,
             health,
@@ -384,7 +398,8 @@ fn health(
     Health {
         database: app_context.database.clone(),
         core: Arc::clone(&app_context.core),
-        http_core: app_context.http_core.clone(),
+        sca: app_context.sca.clone(),
+        services: app_context.services.clone(),
         identity_provider: app_context.identity_provider.clone(),
         trust: Arc::clone(report),
         metrics: Metrics::of(Parts {
@@ -393,7 +408,7 @@ fn health(
             request_metrics,
             database: &app_context.database,
             sca: &app_context.sca,
-            http_core: app_context.http_core.as_deref(),
+            services: &app_context.services,
             identity_provider: app_context.identity_provider.as_ref(),
         }),
         pages: pages.and_then(|pages| pages.listener.credentials().cloned()),
@@ -428,8 +443,14 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<ConfigError> {
         Ok(trust_reloader) => trust_reloader.report().load().problems.clone(),
         Err(faults) => faults,
     };
-    if let Some(core) = &config.core_banking {
-        let opened = HttpCore::open(core, Arc::clone(&clock), Arc::clone(&randomness));
+    let core = config
+        .core_banking
+        .as_ref()
+        .map(|core| HttpCore::open(core, Arc::clone(&clock), Arc::clone(&randomness)).map(drop));
+    let methods = config.sca_methods.as_ref().map(|methods| {
+        HttpScaMethods::open(methods, Arc::clone(&clock), Arc::clone(&randomness)).map(drop)
+    });
+    for opened in [core, methods].into_iter().flatten() {
         // Those of the section itself are known already.
         let more = opened.err().into_iter().flatten();
         let new: Vec<_> = more.filter(|fault| !faults.contains(fault)).collect();

@@ -26,8 +26,9 @@ use tracing::Span;
 
 use super::StartError;
 use super::removal::{self, Removal};
+use crate::bank_service::BankService;
 use crate::config::{Config, LimitsConfig};
-use crate::core_banking::http::HttpCore;
+use crate::consent::authorisation::{Authorisations, POLL_INTERVAL};
 use crate::identity::{LicenceSource, Licences};
 use crate::online_banking::listener::BrowserListener;
 use crate::online_banking::{self, OnlineBanking};
@@ -57,30 +58,42 @@ pub(super) struct TrustUpdates {
     pub(super) crl_cache: Option<Arc<dyn SharedCrlCache>>,
 }
 
-/// Interval at which the files of the core's certificates are looked at.
+/// Interval at which the files of the services' certificates are looked at.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Work that the bank does from time to time.
 pub(super) struct PeriodicWork {
     pub(super) removal: Removal,
-    /// A core whose certificates are read again when their files change.
-    pub(super) http_core: Option<Arc<HttpCore>>,
+    /// Services whose certificates are read again when their files change.
+    pub(super) services: Vec<Arc<BankService>>,
+    /// Authorisations that wait for approvals in the bank's app.
+    pub(super) authorisations: Authorisations,
 }
 
 impl PeriodicWork {
     fn spawn(self, app_runtime: &Handle) {
-        let Self { removal, http_core } = self;
+        let Self {
+            removal,
+            services,
+            authorisations,
+        } = self;
         let removing = async move || removal.run_if_due().await;
         actix_rt::spawn(run_periodically(
             removal::POLL_INTERVAL,
             removing,
             app_runtime.clone(),
         ));
-        if let Some(core) = http_core {
+        let polling = async move || authorisations.poll_external_methods().await;
+        actix_rt::spawn(run_periodically(
+            POLL_INTERVAL,
+            polling,
+            app_runtime.clone(),
+        ));
+        for service in services {
             let reloading = async move || {
-                let core = Arc::clone(&core);
-                if let Err(error) = tokio::task::spawn_blocking(move || core.reload()).await {
-                    tracing::error!(%error, "reload of the core's certificates failed");
+                let service = Arc::clone(&service);
+                if let Err(error) = tokio::task::spawn_blocking(move || service.reload()).await {
+                    tracing::error!(%error, "reload of a service's certificates failed");
                 }
             };
             actix_rt::spawn(run_periodically(

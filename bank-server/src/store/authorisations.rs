@@ -251,6 +251,25 @@ impl AuthorisationStore {
         Ok(waiting.fetch_all(self.database.pool()).await?)
     }
 
+    /// Authorisations of the decoupled approach that wait since then for their customers, and whose
+    /// consents are waiting: the newest, in no more than that number.
+    ///
+    /// Cost: one pass over the index of what has changed since then.
+    pub async fn waiting_decoupled(
+        &self,
+        since: DateTime<Utc>,
+        max: i64,
+    ) -> Result<Vec<Authorisation>> {
+        let waiting = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} JOIN consent c ON c.id = a.consent_id WHERE a.last_action > $1 AND \
+             a.approach = 'DECOUPLED' AND a.status IN ('started', 'psuAuthenticated') AND \
+             c.status IN ('received', 'partiallyAuthorised') ORDER BY a.last_action DESC, a.id \
+             LIMIT $2"
+        )));
+        let waiting = waiting.bind(since.timestamp()).bind(max);
+        Ok(waiting.fetch_all(self.database.pool()).await?)
+    }
+
     /// Whether that customer has approved a consent of the same TPP with a second element, in an
     /// authorisation that was started after that time.
     pub async fn has_authenticated(
@@ -390,7 +409,7 @@ impl AuthorisationStore {
     pub async fn await_confirmation(
         &self,
         seen: &Authorisation,
-        method: Option<MethodId>,
+        method: Option<&MethodId>,
         psu: &PsuId,
         code_digest: &str,
         opening: Option<&ApprovedAccess>,
@@ -463,7 +482,7 @@ pub struct Change<'a> {
     /// Version of the credentials with which the customer authenticated, if at all.
     pub credentials: Option<CredentialsVersion>,
     /// The method is chosen now.
-    pub method: Option<MethodId>,
+    pub method: Option<&'a MethodId>,
     /// The customer continues with another approach.
     pub approach: Option<ScaApproach>,
     /// The customer is shown the access to approve, while the consent has this status.

@@ -100,7 +100,7 @@ pub(super) async fn start(
         sca_status: authorisation.status,
         authorisation_id: authorisation.id.clone(),
         sca_methods: methods(&step),
-        chosen_sca_method: chosen_method(authorisation),
+        chosen_sca_method: chosen_method(&step),
         challenge_data: challenge_data(&step),
         links: links(authorisation, step.has_choice(), &state.approving, true),
         psu_message: psu_message(authorisation),
@@ -219,7 +219,7 @@ pub(super) async fn update(
     let answer = AuthorisationUpdated {
         sca_status: authorisation.status,
         sca_methods: methods(&step),
-        chosen_sca_method: chosen_method(authorisation),
+        chosen_sca_method: chosen_method(&step),
         challenge_data: challenge_data(&step),
         links: Some(links(
             authorisation,

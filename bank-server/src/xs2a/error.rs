@@ -22,6 +22,7 @@ use crate::core_banking::CoreBankingError;
 use crate::http::NotAHost;
 use crate::identity::TppRejection;
 use crate::sca::ScaError;
+use crate::sca::external::ScaMethodsError;
 use crate::store::StoreError;
 use crate::transport::policy::{CloseMessage, PeerRejection};
 
@@ -409,9 +410,16 @@ impl From<ScaError> for ApiError {
             }
             ScaError::NoSuchMethod => Self::no_such_method(),
             ScaError::NoChallenge => Self::status_invalid(error.to_string()),
-            ScaError::Busy => Self::slow_answer(),
+            ScaError::OtherFacts => Self::sca_invalid("scaAuthenticationData", error.to_string()),
+            ScaError::Busy | ScaError::Methods(ScaMethodsError::Unavailable(_)) => {
+                tracing::warn!(%error, "strong customer authentication not possible");
+                Self::slow_answer()
+            }
             ScaError::Store(error) => error.into(),
-            ScaError::Password(_) | ScaError::Vault(_) | ScaError::Passkeys(_) => {
+            ScaError::Password(_)
+            | ScaError::Vault(_)
+            | ScaError::Passkeys(_)
+            | ScaError::Methods(_) => {
                 tracing::error!(%error, "strong customer authentication failed");
                 Self::internal()
             }

@@ -22,7 +22,7 @@ use super::Xs2a;
 use super::authentication::{AuthenticatedTpp, Connection, OpenRequest, closing};
 use super::error::{ApiError, Result};
 use super::traced;
-use crate::core_banking::with_request_id;
+use crate::bank_service::with_request_id;
 use crate::http::{has_zero_byte, named_host};
 use crate::identity::Tpp;
 use crate::telemetry::gauge_guard::GaugeGuard;

@@ -1,7 +1,7 @@
 //! Links of an authorisation, by its approach and status.
 
 use shared_types::xs2a::authorisation::{
-    AuthenticationObject, ChallengeData, OtpFormat, ScaApproach, ScaStatus,
+    AuthenticationObject, ChallengeData, ScaApproach, ScaStatus,
 };
 use shared_types::xs2a::link::Links;
 use shared_types::xs2a::text::Text;
@@ -100,11 +100,18 @@ pub(super) fn start_link(
 
 /// Message for the customer.
 pub(super) fn psu_message(authorisation: &Authorisation) -> Option<Text<500>> {
-    let text = match (authorisation.approach, authorisation.status) {
-        (ScaApproach::Decoupled, ScaStatus::Started) => {
+    let text = match (
+        authorisation.approach,
+        authorisation.status,
+        &authorisation.method,
+    ) {
+        (ScaApproach::Decoupled, ScaStatus::Started, _) => {
             "Please approve the request in your bank's app."
         }
-        (ScaApproach::Embedded, ScaStatus::ScaMethodSelected) => {
+        (ScaApproach::Embedded, ScaStatus::ScaMethodSelected, Some(MethodId::External(_))) => {
+            "Please enter the code that your bank has sent you."
+        }
+        (ScaApproach::Embedded, ScaStatus::ScaMethodSelected, _) => {
             "Please enter the code that your authenticator shows."
         }
         _ => return None,
@@ -114,34 +121,22 @@ pub(super) fn psu_message(authorisation: &Authorisation) -> Option<Text<500>> {
 
 /// The methods for the customer's choice.
 pub(super) fn methods(step: &Step) -> Option<Vec<AuthenticationObject>> {
-    let methods: Vec<_> = step
-        .methods
-        .iter()
-        .filter_map(|method| method.for_tpp())
-        .collect();
+    let methods = step.methods.iter();
+    let methods: Vec<_> = methods.map(|method| method.description.clone()).collect();
     (!methods.is_empty()).then_some(methods)
 }
 
 /// The chosen method, while its answer is awaited.
-pub(super) fn chosen_method(authorisation: &Authorisation) -> Option<AuthenticationObject> {
-    let awaited = matches!(
-        authorisation.status,
-        ScaStatus::ScaMethodSelected | ScaStatus::Started
-    );
-    authorisation
-        .method
-        .filter(|_| awaited)
-        .and_then(MethodId::for_tpp)
+pub(super) fn chosen_method(step: &Step) -> Option<AuthenticationObject> {
+    step.chosen
+        .as_ref()
+        .map(|method| method.description.clone())
 }
 
 /// Data of the challenge.
 pub(super) fn challenge_data(step: &Step) -> Option<ChallengeData> {
-    match step.challenge {
-        Some(Challenge::Code { digits }) => Some(ChallengeData {
-            otp_max_length: Some(digits.into()),
-            otp_format: Some(OtpFormat::Integer),
-            ..ChallengeData::default()
-        }),
+    match &step.challenge {
+        Some(Challenge::Code(data)) => Some(data.clone()),
         _ => None,
     }
 }

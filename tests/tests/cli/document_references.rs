@@ -316,6 +316,7 @@ fn documents_of_the_program_are_what_it_prints() {
     for (command, file) in [
         (["config", "--reference"], "docs/configuration.md"),
         (["core", "api"], "docs/core-banking-api.json"),
+        (["sca-methods", "api"], "docs/sca-methods-api.json"),
     ] {
         let printed = own("bank-server").args(command).output().unwrap();
         assert!(printed.status.success(), "{}", both(&printed));

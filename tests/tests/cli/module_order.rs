@@ -121,6 +121,7 @@ const ORDERS: &[Order] = &[
             "telemetry",
             "identity",
             "store",
+            "bank_service",
             "core_banking",
             "identity_provider",
             "sca",

@@ -124,7 +124,9 @@ async fn the_documents_are_valid() {
         validator.output().unwrap()
     };
     let text = bank_server::xs2a::openapi_document();
-    for text in [&text, &bank_server::core_banking::http::core_banking_api()] {
+    let core = bank_server::core_banking::http::core_banking_api();
+    let sca_methods = bank_server::sca::external::http::sca_methods_api();
+    for text in [&text, &core, &sca_methods] {
         let valid = validate(text);
         assert!(valid.status.success(), "{}", both(&valid));
         assert!(!text.contains("\"null\""), "what is not said is left out");

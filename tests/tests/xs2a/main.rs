@@ -15,4 +15,5 @@ mod http_semantics;
 mod openapi_conformance;
 mod resource_limits;
 mod sca_approaches;
+mod sca_methods;
 mod transactions_delta;

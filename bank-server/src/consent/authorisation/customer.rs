@@ -72,7 +72,7 @@ impl Authorisations {
             .await
     }
 
-    async fn request_of(&self, authorisation: Authorisation) -> Result<ApprovalRequest> {
+    pub(super) async fn request_of(&self, authorisation: Authorisation) -> Result<ApprovalRequest> {
         let found = self.given.find(&authorisation.consent_id).await?;
         let (consent, tpp) = found.ok_or(AuthorisationError::NoSuchConsent)?;
         let consent_status = self.current_consent_status(&consent);
@@ -189,7 +189,7 @@ impl Authorisations {
     }
 
     /// Fails if the customer has approved that consent in another authorisation.
-    async fn check_first_approval(&self, consent_id: &str, psu: &PsuId) -> Result<()> {
+    pub(super) async fn check_first_approval(&self, consent_id: &str, psu: &PsuId) -> Result<()> {
         // One that was left unconfirmed has failed, and counts for nothing.
         let before = self.store.of_consent(consent_id).await?;
         let mut before = before
@@ -292,7 +292,7 @@ impl Authorisations {
         &self,
         request: ApprovalRequest,
         psu: &PsuId,
-        method: Option<MethodId>,
+        method: Option<&MethodId>,
         opening: Option<&ApprovedAccess>,
     ) -> Result<ApprovalOutcome> {
         let authorisation = &request.authorisation;
@@ -434,7 +434,7 @@ impl Authorisations {
 }
 
 /// Final status of an approved authorisation, by that method or without a second element.
-pub(super) const fn ended_by(method: Option<MethodId>) -> ScaStatus {
+pub(super) const fn ended_by(method: Option<&MethodId>) -> ScaStatus {
     match method {
         Some(_) => ScaStatus::Finalised,
         None => ScaStatus::Exempted,

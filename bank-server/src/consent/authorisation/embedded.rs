@@ -1,6 +1,7 @@
 //! TPP's side of authorisations: the steps of the embedded approach (customer, password, method,
 //! code), and confirmation.
 
+use chrono::TimeDelta;
 use shared_types::pki::digest;
 use shared_types::pki::eidas::OrganisationId;
 use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
@@ -9,9 +10,16 @@ use subtle::ConstantTimeEq as _;
 
 use super::customer::ended_by;
 use super::{AuthorisationError, Authorisations, Result, Start, check_waiting};
-use crate::domain::{ApprovedAccess, Authorisation, AuthorisationKey, MethodId, PsuId};
-use crate::sca::{Challenge, DIGITS, ScaError, Source, Subject};
+use crate::domain::{
+    ApprovalFacts, ApprovedAccess, Authorisation, AuthorisationKey, ExternalMethodId, MethodId,
+    PsuId,
+};
+use crate::sca::external::AnswerKind;
+use crate::sca::{Challenge, OfferedMethod, ScaError, Source, Subject, totp_challenge};
 use crate::store::authorisations::{Advanced, Change, WaitingLimits};
+
+/// Time between two codes that the bank's own systems send for one authorisation.
+const BETWEEN_CODES: TimeDelta = TimeDelta::seconds(30);
 
 /// Outcome of a step.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +27,9 @@ pub struct Step {
     /// The authorisation, with its current status.
     pub authorisation: Authorisation,
     /// The methods that the customer can choose among, if that is the next step.
-    pub methods: Vec<MethodId>,
+    pub methods: Vec<OfferedMethod>,
+    /// The chosen method, if its answer is the next step.
+    pub chosen: Option<OfferedMethod>,
     /// The challenge, if that is the next step.
     pub challenge: Option<Challenge>,
 }
@@ -37,6 +47,7 @@ impl From<Authorisation> for Step {
         Self {
             authorisation,
             methods: Vec::new(),
+            chosen: None,
             challenge: None,
         }
     }
@@ -81,16 +92,32 @@ impl Authorisations {
     async fn as_step(&self, authorisation: Authorisation) -> Result<Step> {
         let mut step = Step::from(authorisation);
         let now = &step.authorisation;
-        match (now.approach, now.status, &now.psu, now.method) {
-            (ScaApproach::Embedded, ScaStatus::PsuAuthenticated, Some(psu), _) => {
-                step.methods = self.methods_for_tpp(psu).await?;
+        let Some(psu) = &now.psu else {
+            return Ok(step);
+        };
+        match (now.approach, now.status, &now.method) {
+            (ScaApproach::Embedded, ScaStatus::PsuAuthenticated, _) => {
+                step.methods = self.sca.methods_for_tpp(psu).await?;
             }
-            (ScaApproach::Embedded, ScaStatus::ScaMethodSelected, _, Some(MethodId::Totp)) => {
-                step.challenge = Some(Challenge::Code { digits: DIGITS });
+            (ScaApproach::Embedded, ScaStatus::ScaMethodSelected, Some(method)) => {
+                step.chosen = self.offered(psu, method).await?;
+                step.challenge = Some(match method {
+                    MethodId::External(method) => self.start_external(now, psu, method).await?,
+                    _ => Challenge::Code(totp_challenge()),
+                });
+            }
+            (ScaApproach::Decoupled, ScaStatus::Started, Some(method)) => {
+                step.chosen = self.offered(psu, method).await?;
             }
             _ => {}
         }
         Ok(step)
+    }
+
+    /// That method, if the customer has it.
+    async fn offered(&self, psu: &PsuId, method: &MethodId) -> Result<Option<OfferedMethod>> {
+        let mut methods = self.sca.methods_for_tpp(psu).await?.into_iter();
+        Ok(methods.find(|offered| offered.id == *method))
     }
 
     /// The TPP names its customer.
@@ -151,14 +178,16 @@ impl Authorisations {
             self.approve_exempt(key.id, &psu).await?;
             return self.find(key).await.map(Step::from);
         }
-        let methods = self.methods_for_tpp(&psu).await?;
-        match methods.as_slice() {
-            [] => Err(ScaError::NoSuchMethod.into()),
-            [only] => self.choose(&authenticated, &psu, *only, key.tpp).await,
+        let mut methods = self.sca.methods_for_tpp(&psu).await?;
+        match methods.len() {
+            0 => Err(ScaError::NoSuchMethod.into()),
+            1 => {
+                self.choose(&authenticated, &psu, methods.remove(0), key.tpp)
+                    .await
+            }
             _ => Ok(Step {
-                authorisation: authenticated,
                 methods,
-                challenge: None,
+                ..Step::from(authenticated)
             }),
         }
     }
@@ -171,10 +200,17 @@ impl Authorisations {
             (Some(psu), ScaStatus::PsuAuthenticated | ScaStatus::ScaMethodSelected) => psu.clone(),
             (_, status) => return Err(AuthorisationError::OutOfTurn(status)),
         };
-        if !self.methods_for_tpp(&psu).await?.contains(&method) {
-            return Err(ScaError::NoSuchMethod.into());
+        if let (Some(MethodId::External(_)), ScaStatus::ScaMethodSelected) =
+            (&authorisation.method, authorisation.status)
+        {
+            let until = authorisation.last_action + BETWEEN_CODES;
+            if self.calendar.now() < until {
+                return Err(ScaError::Locked { until }.into());
+            }
         }
-        self.choose(&authorisation, &psu, method, key.tpp).await
+        let chosen = self.offered(&psu, &method).await?;
+        let chosen = chosen.ok_or(ScaError::NoSuchMethod)?;
+        self.choose(&authorisation, &psu, chosen, key.tpp).await
     }
 
     /// The TPP passes on the code.
@@ -192,10 +228,19 @@ impl Authorisations {
         };
         // A code is used up by a proof: none is taken that could approve nothing.
         self.ready(key.id, psu, None).await?;
-        let (subject, source) = (Subject::authorisation(key.id), Source::Tpp(key.tpp));
-        let proof = self.sca.prove(psu, *method, &subject, code, source).await;
+        let source = Source::Tpp(key.tpp);
+        let proof = match method {
+            MethodId::External(method) => {
+                let facts = self.facts(&authorisation, psu).await?;
+                self.sca.prove_external(method, &facts, code, source).await
+            }
+            method => {
+                let subject = Subject::authorisation(key.id);
+                self.sca.prove(psu, method, &subject, code, source).await
+            }
+        };
         // With the last attempt, it has failed.
-        if let Err(ScaError::WrongAnswer { attempts_left: 0 }) = proof {
+        if let Err(ScaError::WrongAnswer { attempts_left: 0 } | ScaError::OtherFacts) = proof {
             self.fail(&authorisation).await?;
         }
         self.approve(key.id, proof?, None).await?;
@@ -218,7 +263,7 @@ impl Authorisations {
         }
         // Another customer may have approved since.
         let opening = self.still_opening(&authorisation, opening).await?;
-        let to = ended_by(authorisation.method);
+        let to = ended_by(authorisation.method.as_ref());
         self.succeed(&authorisation, to, psu, opening.as_ref())
             .await?;
         self.find(key).await.map(Step::from)
@@ -264,40 +309,70 @@ impl Authorisations {
         Ok(authorisation)
     }
 
-    /// The methods by which the customer can answer through a TPP, or beside it.
-    async fn methods_for_tpp(&self, psu: &PsuId) -> Result<Vec<MethodId>> {
-        let mut methods = self.sca.methods_of(psu).await?;
-        methods.retain(|method| method.for_tpp().is_some());
-        Ok(methods)
+    /// The facts of an approval of all that is offered.
+    async fn facts(&self, authorisation: &Authorisation, psu: &PsuId) -> Result<ApprovalFacts> {
+        let request = self.request_of(authorisation.clone()).await?;
+        let offer = self.offer(&request, psu).await?;
+        Ok(request.facts(psu, &offer, None))
+    }
+
+    /// Starts a challenge of the bank's own systems, for all that is offered.
+    async fn start_external(
+        &self,
+        authorisation: &Authorisation,
+        psu: &PsuId,
+        method: &ExternalMethodId,
+    ) -> Result<Challenge> {
+        let facts = self.facts(authorisation, psu).await?;
+        let data = self.sca.start_external(method, &facts).await?;
+        Ok(Challenge::Code(data))
     }
 
     async fn choose(
         &self,
         authorisation: &Authorisation,
         psu: &PsuId,
-        method: MethodId,
+        chosen: OfferedMethod,
         tpp: &OrganisationId,
     ) -> Result<Step> {
-        let (subject, source) = (Subject::authorisation(&authorisation.id), Source::Tpp(tpp));
-        let challenge = self.sca.challenge(psu, method, &subject, source).await?;
-        // An approval that the app shows takes place there: the approach is decoupled from here on.
-        let in_app = challenge == Challenge::App;
-        let status = if in_app {
-            ScaStatus::Started
-        } else {
-            ScaStatus::ScaMethodSelected
+        // An approval in the bank's app takes place there: the approach is decoupled from here on.
+        if chosen.answer == AnswerKind::Approval {
+            let change = Change {
+                method: Some(&chosen.id),
+                approach: Some(ScaApproach::Decoupled),
+                ..Change::default()
+            };
+            let limits = self.limits(psu, &authorisation.consent_id);
+            let started = ScaStatus::Started;
+            let authorisation = self
+                .advance(authorisation, started, change, Some(limits))
+                .await?;
+            if let MethodId::External(method) = &chosen.id {
+                self.start_external(&authorisation, psu, method).await?;
+            }
+            return Ok(Step {
+                chosen: Some(chosen),
+                ..Step::from(authorisation)
+            });
+        }
+        let challenge = match &chosen.id {
+            MethodId::External(method) => self.start_external(authorisation, psu, method).await?,
+            method => {
+                let (subject, source) =
+                    (Subject::authorisation(&authorisation.id), Source::Tpp(tpp));
+                self.sca.challenge(psu, method, &subject, source).await?
+            }
         };
-        let limits = in_app.then(|| self.limits(psu, &authorisation.consent_id));
         let change = Change {
-            method: Some(method),
-            approach: in_app.then_some(ScaApproach::Decoupled),
+            method: Some(&chosen.id),
             ..Change::default()
         };
-        let authorisation = self.advance(authorisation, status, change, limits).await?;
+        let selected = ScaStatus::ScaMethodSelected;
+        let authorisation = self.advance(authorisation, selected, change, None).await?;
         Ok(Step {
-            authorisation,
-            methods: Vec::new(),
+            chosen: Some(chosen),
             challenge: Some(challenge),
+            ..Step::from(authorisation)
         })
     }
 
@@ -320,7 +395,7 @@ impl Authorisations {
             status: to,
             psu: change.psu.cloned().or_else(|| seen.psu.clone()),
             by_log_in: change.by_log_in.unwrap_or(seen.by_log_in),
-            method: change.method.or(seen.method),
+            method: change.method.or(seen.method.as_ref()).cloned(),
             approach: change.approach.unwrap_or(seen.approach),
             shown: change.shown.or(seen.shown),
             last_action: now,

@@ -5,7 +5,9 @@
 //! and requires a [`Proof`](crate::sca::Proof) that was made for it.
 
 mod customer;
+mod decoupled;
 mod embedded;
+mod facts;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +20,8 @@ use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
 use shared_types::xs2a::consent::ConsentStatus;
 
 pub use self::customer::{ApprovalOutcome, ApprovalRequest, OfferedAccess};
+pub(crate) use self::decoupled::POLL_INTERVAL;
+use self::decoupled::Postponed;
 pub use self::embedded::Step;
 use super::{Event, NotTheCustomers, is_bank_offered, next};
 use crate::calendar::Calendar;
@@ -25,6 +29,7 @@ use crate::config::ScaConfig;
 use crate::core_banking::{CoreBanking, CoreBankingError};
 use crate::domain::{ApprovedAccess, Authorisation, AuthorisationKey, PsuId};
 use crate::keyed_locks::KeyedLocks;
+use crate::sca::external::ScaMethodsError;
 use crate::sca::{Sca, ScaError};
 pub use crate::store::authorisations::Start;
 use crate::store::authorisations::{
@@ -55,6 +60,7 @@ pub struct Authorisations {
     rules: ScaConfig,
     /// Serialises concurrent identical requests to start an authorisation, by its id.
     starting: KeyedLocks,
+    postponed: Postponed,
 }
 
 /// Result of an operation on an authorisation.
@@ -120,6 +126,20 @@ pub enum AuthorisationError {
     Store(#[from] StoreError),
 }
 
+impl AuthorisationError {
+    /// Whether a later attempt at the same fails too.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Sca(ScaError::Store(error)) | Self::Store(error) => !error.is_transient(),
+            Self::Sca(
+                ScaError::Methods(ScaMethodsError::Unavailable(_)) | ScaError::Locked { .. },
+            )
+            | Self::CoreBanking(CoreBankingError::Unavailable(_)) => false,
+            _ => true,
+        }
+    }
+}
+
 /// The status of an authorisation at that time: after its lifetime without a step it has failed.
 #[must_use]
 pub fn current_status(
@@ -164,6 +184,7 @@ impl Authorisations {
             randomness,
             rules,
             starting: KeyedLocks::default(),
+            postponed: Postponed::default(),
         }
     }
 

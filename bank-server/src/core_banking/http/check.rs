@@ -92,7 +92,7 @@ impl Checking<'_> {
         if is_down {
             return;
         }
-        match self.core.accepts_strangers().await {
+        match self.core.service.accepts_strangers().await {
             None => self.skip("callers without a certificate are refused", "plain HTTP"),
             Some(accepts) => {
                 let breach = "a caller without a client certificate received an answer";

@@ -2,11 +2,10 @@
 
 use shared_types::xs2a::card_account::CardTransaction;
 use shared_types::xs2a::transaction::{BookingStatus, Transaction};
-use utoipa::openapi::{self, RefOr, ResponseBuilder};
-use utoipa::{Modify, OpenApi};
+use utoipa::OpenApi;
 
 use super::wire;
-use crate::openapi::to_text;
+use crate::openapi::{SharedAnswers, to_text};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,7 +27,7 @@ use crate::openapi::to_text;
         arrival,
     ),
     components(schemas(BookingStatus)),
-    modifiers(&Errors),
+    modifiers(&SharedAnswers),
 )]
 struct Document;
 
@@ -36,34 +35,6 @@ struct Document;
 #[must_use]
 pub fn core_banking_api() -> String {
     to_text(&Document::openapi())
-}
-
-const TEMPORARY: &str = "Temporary: a later query can be answered. With Retry-After if known";
-
-/// Answers other than 200, which all operations share.
-struct Errors;
-
-impl Modify for Errors {
-    fn modify(&self, document: &mut openapi::OpenApi) {
-        let items = document.paths.paths.values_mut();
-        for operation in items
-            .flat_map(|item| [&mut item.get, &mut item.post])
-            .flatten()
-        {
-            for (status, description) in [
-                ("400", "Malformed query: a fault of the bank server"),
-                ("429", TEMPORARY),
-                ("502", TEMPORARY),
-                ("503", TEMPORARY),
-                ("504", TEMPORARY),
-                ("default", "A fault of the core"),
-            ] {
-                let response = ResponseBuilder::new().description(description).build();
-                let responses = &mut operation.responses.responses;
-                responses.insert(status.to_owned(), RefOr::T(response));
-            }
-        }
-    }
 }
 
 /// Whether the core can answer.

@@ -246,7 +246,7 @@ async fn in_the_app_it_waits_for_the_customer_alone() {
     let his = scene.sca.phones().enrol(&psu("lucas")).await.unwrap();
     let foreign = scene
         .sca
-        .prove(&anna, MethodId::App, &subject, &his.0, BROWSER)
+        .prove(&anna, &MethodId::App, &subject, &his.0, BROWSER)
         .await;
     assert_refused!(foreign, ScaError::WrongAnswer { .. });
     scene
@@ -256,7 +256,7 @@ async fn in_the_app_it_waits_for_the_customer_alone() {
         .unwrap();
     let proof = scene
         .sca
-        .prove(&anna, MethodId::App, &subject, &phone.0, BROWSER)
+        .prove(&anna, &MethodId::App, &subject, &phone.0, BROWSER)
         .await
         .unwrap();
     let done = scene

@@ -29,7 +29,10 @@ async fn through_a_tpp_it_goes_step_by_step() {
         .await
         .unwrap();
     assert_eq!(step.authorisation.status, ScaStatus::ScaMethodSelected);
-    assert_eq!(step.challenge, Some(Challenge::Code { digits: 6 }));
+    let Some(Challenge::Code(data)) = &step.challenge else {
+        panic!("{:?}", step.challenge);
+    };
+    assert_eq!(data.otp_max_length, Some(6));
     let code = code_at(&secret("anna"), scene.clock.now().timestamp());
     let foreign = scene
         .authorisations

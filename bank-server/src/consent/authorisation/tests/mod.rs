@@ -201,12 +201,12 @@ impl Scene {
         let (psu, subject) = (psu(name), Subject::authorisation(id));
         self.clock.advance(TimeDelta::seconds(60));
         self.sca
-            .challenge(&psu, MethodId::Totp, &subject, BROWSER)
+            .challenge(&psu, &MethodId::Totp, &subject, BROWSER)
             .await
             .unwrap();
         let code = code_at(&secret(name), self.clock.now().timestamp());
         self.sca
-            .prove(&psu, MethodId::Totp, &subject, &code, BROWSER)
+            .prove(&psu, &MethodId::Totp, &subject, &code, BROWSER)
             .await
             .unwrap()
     }

@@ -1,5 +1,5 @@
-//! HTTP client of a core: timeouts, bounded concurrency, one repetition, circuit breaker, and the
-//! size limit of an answer.
+//! HTTP client of such a service: timeouts, bounded concurrency, one repetition, circuit breaker,
+//! and the size limit of an answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +23,7 @@ use tokio::time::timeout;
 use tracing::{Instrument as _, info_span};
 use uuid::Uuid;
 
-use super::validate::Breach;
-use crate::core_banking::{CoreBankingError, request_id};
+use super::{ServiceKind, request_id};
 use crate::telemetry::spans::inject;
 use crate::transport::fetch::{no_tls, root_cause};
 use crate::transport::service_tls::ServiceTls;
@@ -41,7 +40,7 @@ const MAX_ELEMENTS: usize = 500_000;
 /// Size from which an answer is decoded on a thread of its own, so that no other request waits.
 const LARGE_ANSWER_BYTES: usize = 256 * 1024;
 
-/// When the circuit of a core opens: soon, and for a short time, since the core is the bank's own.
+/// When the circuit opens: soon, and for a short time, since the service is the bank's own.
 const BREAKER: Breaker = Breaker {
     failures: 5,
     pause: Duration::from_secs(1),
@@ -56,7 +55,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Error of a query. No text repeats a value of an answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CoreError {
+pub(crate) enum ServiceError {
     #[error("{operation}: no answer within {} s", .limit.as_secs())]
     Timeout {
         operation: &'static str,
@@ -99,7 +98,7 @@ pub(super) enum CoreError {
     #[error("{operation}: the answer breaks the contract: {breach}")]
     Breach {
         operation: &'static str,
-        breach: Breach,
+        breach: String,
     },
     #[error("{operation}: {cause}")]
     Internal {
@@ -108,9 +107,9 @@ pub(super) enum CoreError {
     },
 }
 
-impl CoreError {
+impl ServiceError {
     /// Whether a later attempt can succeed.
-    fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Timeout { .. }
             | Self::Busy { .. }
@@ -158,18 +157,9 @@ impl CoreError {
     }
 }
 
-impl From<CoreError> for CoreBankingError {
-    fn from(error: CoreError) -> Self {
-        if error.is_transient() {
-            Self::Unavailable(Box::new(error))
-        } else {
-            Self::Failed(Box::new(error))
-        }
-    }
-}
-
 /// Parts and limits of a client.
 pub(super) struct Setup {
+    pub(super) kind: &'static ServiceKind,
     pub(super) url: Url,
     pub(super) response_timeout: Duration,
     pub(super) max_concurrent_requests: usize,
@@ -177,8 +167,8 @@ pub(super) struct Setup {
     pub(super) randomness: Arc<dyn Randomness>,
 }
 
-/// Client of one core.
-pub(super) struct CoreClient {
+/// Client of one service.
+pub(super) struct ServiceClient {
     setup: Setup,
     /// Replaced as a whole when certificates change.
     http: ArcSwap<Client>,
@@ -187,22 +177,22 @@ pub(super) struct CoreClient {
     queries: Family<[(&'static str, &'static str); 2], Counter>,
 }
 
-/// A query, and the maximum size of its answer in bytes.
+/// An operation of a service, and the maximum size of its answer in bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Operation {
-    pub(super) name: &'static str,
-    pub(super) max_bytes: usize,
+pub(crate) struct Operation {
+    pub(crate) name: &'static str,
+    max_bytes: usize,
 }
 
 impl Operation {
-    /// An answer with many accounts or entries.
-    pub(super) const fn many(name: &'static str) -> Self {
+    /// An answer with many elements.
+    pub(crate) const fn many(name: &'static str) -> Self {
         let max_bytes = MANY;
         Self { name, max_bytes }
     }
 
-    /// An answer with one entry.
-    pub(super) const fn one(name: &'static str) -> Self {
+    /// An answer with one.
+    pub(crate) const fn one(name: &'static str) -> Self {
         let max_bytes = ONE;
         Self { name, max_bytes }
     }
@@ -215,8 +205,8 @@ struct Call {
     max_bytes: usize,
 }
 
-impl CoreClient {
-    /// `tls` is `None` for a core at a loopback address over plain HTTP.
+impl ServiceClient {
+    /// `tls` is `None` for a service at a loopback address over plain HTTP.
     pub(super) fn new(setup: Setup, tls: Option<&ServiceTls>) -> Result<Self, String> {
         let threads = tls.and_then(ServiceTls::handshake_threads);
         let tls = tls.map_or_else(no_tls, ServiceTls::config);
@@ -246,9 +236,9 @@ impl CoreClient {
         self: &Arc<Self>,
         operation: Operation,
         query: &(impl Serialize + Sync),
-    ) -> Result<A, CoreError> {
+    ) -> Result<A, ServiceError> {
         let Operation { name, max_bytes } = operation;
-        let body = serde_json::to_vec(query).map_err(|error| CoreError::Internal {
+        let body = serde_json::to_vec(query).map_err(|error| ServiceError::Internal {
             operation: name,
             cause: error.to_string(),
         })?;
@@ -265,7 +255,7 @@ impl CoreClient {
     pub(super) async fn get<A: DeserializeOwned + Send + 'static>(
         self: &Arc<Self>,
         operation: &'static str,
-    ) -> Result<A, CoreError> {
+    ) -> Result<A, ServiceError> {
         let call = Call {
             operation,
             method: Method::GET,
@@ -275,7 +265,7 @@ impl CoreClient {
         self.send(call).await
     }
 
-    /// Whether the core answers a caller with that TLS configuration.
+    /// Whether the service answers a caller with that TLS configuration.
     pub(super) async fn accepts(&self, tls: Result<ClientConfig, rustls::Error>) -> bool {
         let operation = "ready";
         let request = self.request(operation, Method::GET, Vec::new());
@@ -289,23 +279,16 @@ impl CoreClient {
         answered.ok().flatten().unwrap_or_default()
     }
 
-    /// Counts a query whose answer breaks the contract.
-    pub(super) fn count_breach(&self, operation: &'static str) {
-        self.count(operation, "breach");
-    }
-
-    fn count(&self, operation: &'static str, outcome: &'static str) {
+    /// Counts a query by its outcome.
+    pub(super) fn count(&self, operation: &'static str, outcome: &'static str) {
         let labels = [("operation", operation), ("outcome", outcome)];
         self.queries.get_or_create(&labels).inc();
     }
 
     /// Registers the number of queries.
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "core_banking_queries",
-            "Queries to the core banking system, by operation and outcome",
-            self.queries.clone(),
-        );
+        let ServiceKind { metric, help, .. } = *self.setup.kind;
+        registry.register(metric, help, self.queries.clone());
     }
 
     /// Sends a request when one of the permitted ones is free.
@@ -315,12 +298,13 @@ impl CoreClient {
     async fn send<A: DeserializeOwned + Send + 'static>(
         self: &Arc<Self>,
         call: Call,
-    ) -> Result<A, CoreError> {
+    ) -> Result<A, ServiceError> {
         let operation = call.operation;
         let id = request_id().unwrap_or_else(|| self.setup.randomness.uuid());
         let span = info_span!(
-            "core banking",
+            "service of the bank",
             otel.kind = "client",
+            service = self.setup.kind.name,
             operation,
             request_id = %id,
         );
@@ -328,12 +312,15 @@ impl CoreClient {
         let Ok(Ok(slot)) = timeout(self.setup.response_timeout, slot).await else {
             self.count(operation, "busy");
             let limit = self.setup.max_concurrent_requests;
-            return Err(CoreError::Busy { operation, limit });
+            return Err(ServiceError::Busy { operation, limit });
         };
         let client = Arc::clone(self);
         let exchange = async move {
             let outcome = client.send_now(call, id).await;
-            let kind = outcome.as_ref().err().map_or("answered", CoreError::kind);
+            let kind = outcome
+                .as_ref()
+                .err()
+                .map_or("answered", ServiceError::kind);
             client.count(operation, kind);
             drop(slot);
             outcome
@@ -341,7 +328,7 @@ impl CoreClient {
         let ended = tokio::spawn(exchange.instrument(span)).await;
         ended.unwrap_or_else(|error| {
             let cause = error.to_string();
-            Err(CoreError::Internal { operation, cause })
+            Err(ServiceError::Internal { operation, cause })
         })
     }
 
@@ -349,8 +336,8 @@ impl CoreClient {
         &self,
         call: Call,
         id: Uuid,
-    ) -> Result<A, CoreError> {
-        let operation = call.operation;
+    ) -> Result<A, ServiceError> {
+        let (operation, name) = (call.operation, self.setup.kind.name);
         let limit = self.setup.response_timeout;
         // Readiness is asked for while the circuit is open, and says nothing of the queries.
         let permit = match call.method {
@@ -365,24 +352,22 @@ impl CoreClient {
         }
         inject(headers);
         let exchanged = timeout(limit, self.exchange(operation, request, max_bytes)).await;
-        let outcome = exchanged.unwrap_or(Err(CoreError::Timeout { operation, limit }));
-        let outage = outcome.as_ref().err().and_then(CoreError::outage);
+        let outcome = exchanged.unwrap_or(Err(ServiceError::Timeout { operation, limit }));
+        let outage = outcome.as_ref().err().and_then(ServiceError::outage);
         match permit.and_then(|permit| permit.record(outage, self.setup.clock.now())) {
             Some(Change::Opened { until }) => {
                 let until = until.format("%FT%TZ");
-                tracing::warn!(%until, "circuit of the core banking system open");
+                tracing::warn!(%until, "circuit of the {name} open");
             }
-            Some(Change::Closed) => {
-                tracing::info!("circuit of the core banking system closed");
-            }
+            Some(Change::Closed) => tracing::info!("circuit of the {name} closed"),
             None => {}
         }
         decode_answer(operation, outcome?).await
     }
 
-    fn admit(&self, operation: &'static str) -> Result<CircuitPermit<'_, String>, CoreError> {
+    fn admit(&self, operation: &'static str) -> Result<CircuitPermit<'_, String>, ServiceError> {
         let admitted = self.circuit.admit(self.setup.clock.now());
-        admitted.map_err(|open| CoreError::CircuitOpen {
+        admitted.map_err(|open| ServiceError::CircuitOpen {
             operation,
             until: open.until.format("%FT%TZ").to_string(),
             cause: open.cause,
@@ -409,21 +394,21 @@ impl CoreClient {
         operation: &'static str,
         request: Request,
         max_bytes: usize,
-    ) -> Result<(Vec<u8>, Shape), CoreError> {
-        let failed = |error: reqwest::Error| CoreError::Connection {
+    ) -> Result<(Vec<u8>, Shape), ServiceError> {
+        let failed = |error: reqwest::Error| ServiceError::Connection {
             operation,
             cause: root_cause(&error),
         };
         let http = self.http.load_full();
         let mut response = http.execute(request).await.map_err(failed)?;
         if response.status() != StatusCode::OK {
-            return Err(CoreError::Status {
+            return Err(ServiceError::Status {
                 operation,
                 status: response.status().as_u16(),
                 retry_after: retry_after(&response),
             });
         }
-        let too_large = || CoreError::TooLarge {
+        let too_large = || ServiceError::TooLarge {
             operation,
             max_bytes,
         };
@@ -438,7 +423,7 @@ impl CoreClient {
             }
             shape.scan(&piece);
             if shape.elements() > MAX_ELEMENTS {
-                return Err(CoreError::TooMany { operation });
+                return Err(ServiceError::TooMany { operation });
             }
             body.extend_from_slice(&piece);
         }
@@ -449,17 +434,17 @@ impl CoreClient {
 async fn decode_answer<A: DeserializeOwned + Send + 'static>(
     operation: &'static str,
     (body, shape): (Vec<u8>, Shape),
-) -> Result<A, CoreError> {
+) -> Result<A, ServiceError> {
     let decoded = if body.len() < LARGE_ANSWER_BYTES {
         shape.decode(&body)
     } else {
         let decoding = tokio::task::spawn_blocking(move || shape.decode(&body));
-        decoding.await.map_err(|error| CoreError::Internal {
+        decoding.await.map_err(|error| ServiceError::Internal {
             operation,
             cause: error.to_string(),
         })?
     };
-    decoded.map_err(|malformed| CoreError::Malformed {
+    decoded.map_err(|malformed| ServiceError::Malformed {
         operation,
         malformed,
     })
@@ -481,14 +466,18 @@ fn http_client(
     threads: Option<HandshakeThreads>,
 ) -> Result<Client, String> {
     let host = setup.url.host_str().unwrap_or_default().to_owned();
-    // All operations only read.
+    let not_repeated = setup.kind.not_repeated;
     let once = retry::for_host(host)
         .max_retries_per_request(1)
-        .classify_fn(|attempt| match attempt.status() {
-            None | Some(StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE) => {
-                attempt.retryable()
+        .classify_fn(move |attempt| {
+            let operation = attempt.uri().path().rsplit('/').next().unwrap_or_default();
+            match attempt.status() {
+                _ if not_repeated.contains(&operation) => attempt.success(),
+                None | Some(StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE) => {
+                    attempt.retryable()
+                }
+                Some(_) => attempt.success(),
             }
-            Some(_) => attempt.success(),
         });
     let mut builder = Client::builder();
     if let Some(threads) = threads {
