@@ -58,7 +58,8 @@ impl Modify for SharedAnswers {
             ] {
                 let response = ResponseBuilder::new().description(description).build();
                 let responses = &mut operation.responses.responses;
-                responses.insert(status.to_owned(), RefOr::T(response));
+                let shared = RefOr::T(response);
+                responses.entry(status.to_owned()).or_insert(shared);
             }
         }
     }

@@ -76,6 +76,19 @@ impl Ledger {
         transaction.commit().await.unwrap();
     }
 
+    /// Opens one more account for that customer, with the details of another.
+    pub async fn open_account(&self, customer: &str) {
+        sqlx::query(
+            "INSERT INTO account (id, customer, position, card, details, balances, approvals) \
+             SELECT 'opened', customer, 1000, card, details, balances, approvals FROM account \
+             WHERE customer = $1 AND card = 0 ORDER BY position LIMIT 1",
+        )
+        .bind(customer)
+        .execute(self.0.pool())
+        .await
+        .unwrap();
+    }
+
     /// Replaces the account's balances by this booked balance in EUR.
     pub async fn set_balance(&self, account: &str, amount: &str) {
         let balances = json!([{

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-use crate::wait::wait_for;
+use crate::wait::{wait_for, wait_until};
 
 /// The code of each challenge by SMS.
 pub const CODE: &str = "481516";
@@ -91,6 +91,20 @@ impl ScaMethodsDouble {
             found.map(|(request, _)| request.clone())
         })
         .await
+    }
+
+    /// Waits until the state of that challenge is read.
+    pub async fn wait_for_poll(&self, authorisation: &str) {
+        let polls = async || {
+            let requests = self.requests("challenge-state").await.into_iter();
+            let of_challenge = requests.filter(|request| {
+                let query: Value = serde_json::from_slice(&request.body).unwrap();
+                query["challengeId"] == authorisation
+            });
+            of_challenge.count()
+        };
+        let before = polls().await;
+        wait_until("a poll", async || (polls().await > before).then_some(())).await;
     }
 
     /// The customer answers in the app: `approved` or `refused`; `over`: the challenge expires.

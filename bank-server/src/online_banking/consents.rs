@@ -148,9 +148,11 @@ async fn confirm(customer: Customer, id: web::Path<String>) -> PageResult {
 
 async fn end(customer: Customer, id: web::Path<String>, body: FormBody) -> PageResult {
     body.read_empty(Purpose::of("end", &id)).await?;
+    let one = find(&customer, &id).await?;
     let authorisations = &customer.state.authorisations;
     if !authorisations.revoke(&customer.psu, &id).await? {
         return Err(not_current());
     }
-    Ok(Message::done(|texts| &texts.consents.done, Next::Consents).respond(&customer))
+    let done = Message::done(|texts| &texts.consents.done, Next::Consents);
+    Ok(done.with("name", one.tpp.name).respond(&customer))
 }

@@ -22,13 +22,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use shared_types::environment::Randomness;
 use shared_types::pki::eidas::OrganisationId;
-use shared_types::xs2a::authorisation::{AuthenticationObject, AuthenticationType, ChallengeData};
-use shared_types::xs2a::text::Text;
+use shared_types::xs2a::authorisation::ChallengeData;
 use tokio::sync::OwnedMutexGuard;
 
-use self::external::{
-    AnswerKind, ChallengeRequest, ChallengeState, ExternalApproval, ScaMethods, ScaMethodsError,
-};
+pub(crate) use self::external::ExternalAnswer;
+pub use self::external::OfferedMethod;
+use self::external::{ScaMethods, ScaMethodsError};
 use self::lockout::{Attempt, Kind, Lockout};
 pub use self::passkeys::{NamedPasskey, Passkeys, PasskeysError};
 use self::password::HashingPermit;
@@ -37,9 +36,8 @@ pub(crate) use self::phone::LIFETIME as PHONE_LIFETIME;
 pub use self::phone::{Phone, PhoneToken, Phones, PhonesError};
 pub(crate) use self::totp::challenge as totp_challenge;
 pub use self::totp::{DIGITS, Totp, code_at};
-use crate::bank_service::request_id;
 use crate::calendar::Calendar;
-use crate::domain::{ApprovalFacts, ExternalMethodId, MethodId, PsuId};
+use crate::domain::{MethodId, PsuId};
 use crate::identity_provider::Authenticated;
 use crate::store::credentials::{CredentialsVersion, CustomerCredentials};
 use crate::store::vault::{Vault, VaultError};
@@ -140,7 +138,8 @@ pub enum Challenge {
     App,
 }
 
-/// Proof of strong customer authentication, for one subject. Only [`Sca::prove`] creates one, or the
+/// Proof of strong customer authentication, for one subject. Only this module creates one: from the
+/// right answer to a built-in method ([`Sca::prove`]), from that of an external method, or from the
 /// identity provider's answer to a request for that subject; `Proof::of_session` restores it from
 /// the session that it began.
 #[derive(Debug, Clone)]
@@ -148,6 +147,7 @@ pub struct Proof {
     psu: PsuId,
     subject: Subject,
     method: MethodId,
+    facts_digest: Option<String>,
     at: DateTime<Utc>,
 }
 
@@ -163,6 +163,7 @@ impl Proof {
             psu: psu.clone(),
             subject,
             method,
+            facts_digest: None,
             at: begun,
         }
     }
@@ -177,6 +178,7 @@ impl Proof {
             psu: authenticated.psu().clone(),
             subject,
             method: MethodId::IdentityProvider,
+            facts_digest: None,
             at,
         }
     }
@@ -197,6 +199,12 @@ impl Proof {
     #[must_use]
     pub fn method(&self) -> &MethodId {
         &self.method
+    }
+
+    /// Digest of the facts that the customer has approved, where the method returns it.
+    #[must_use]
+    pub fn facts_digest(&self) -> Option<&str> {
+        self.facts_digest.as_deref()
     }
 
     /// Time of the proof.
@@ -262,9 +270,15 @@ pub enum ScaError {
     /// The customer has approved other facts than those that are to be approved now.
     #[error("the approval is for something else than what is asked for now")]
     OtherFacts,
-    /// The bank's own SCA methods failed.
+    /// Too many codes or requests were sent to the customer.
+    #[error("the next code or request can be sent to the customer at {until}")]
+    TooManyChallenges {
+        /// When the next one is possible.
+        until: DateTime<Utc>,
+    },
+    /// An external SCA method failed.
     #[error(transparent)]
-    Methods(ScaMethodsError),
+    External(ScaMethodsError),
     /// A passkey operation failed.
     #[error(transparent)]
     Passkeys(#[from] PasskeysError),
@@ -294,7 +308,6 @@ struct Inner {
     methods: Vec<Arc<dyn Method>>,
     phones: Phones,
     passkeys: Option<Passkeys>,
-    randomness: Arc<dyn Randomness>,
     attempts: Family<[(&'static str, &'static str); 3], Counter>,
     calendar: Calendar,
 }
@@ -321,10 +334,9 @@ impl Sca {
             inner: Arc::new(Inner {
                 password_attempts: attempts(Kind::Password),
                 code_attempts: attempts(Kind::Code),
-                passwords: Passwords::new(Arc::clone(&randomness)),
+                passwords: Passwords::new(randomness),
                 credentials,
                 methods,
-                randomness,
                 phones,
                 passkeys,
                 attempts: Family::default(),
@@ -556,6 +568,7 @@ impl Sca {
             psu: psu.clone(),
             subject: subject.clone(),
             method: method.clone(),
+            facts_digest: None,
             at: self.inner.calendar.now(),
         })
     }
@@ -569,24 +582,13 @@ impl Sca {
     ) -> Result<()> {
         // An answer without the form of a code is no guess: it fails as such and is not counted.
         let code = totp::digits(code)?;
-        let totp = self.method(&MethodId::Totp)?;
-        self.count_guess(psu, source, totp.check(psu, subject, &code))
-            .await
-    }
-
-    /// Counts a wrong code by customer and source.
-    async fn count_guess<T>(
-        &self,
-        psu: &PsuId,
-        source: Source<'_>,
-        check: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
         let attempts = &self.inner.code_attempts;
         let _turn = attempts.turn(psu, source).await;
         let attempt = attempts.attempt(psu, source).await?;
-        let checked = check.await;
+        let totp = self.method(&MethodId::Totp)?;
+        let checked = totp.check(psu, subject, &code).await;
         match &checked {
-            Ok(_) => attempts.succeeded(attempt).await?,
+            Ok(()) => attempts.succeeded(attempt).await?,
             Err(ScaError::WrongAnswer { .. }) => {}
             Err(_) => attempts.forgive(attempt).await?,
         }
@@ -637,182 +639,6 @@ impl Sca {
     fn method(&self, id: &MethodId) -> Result<&dyn Method> {
         let found = self.inner.methods.iter().find(|method| method.id() == *id);
         found.map(AsRef::as_ref).ok_or(ScaError::NoSuchMethod)
-    }
-
-    /// The methods by which the customer can approve through a TPP, or beside it. Without those of
-    /// the bank's own systems if they fail and there are others.
-    pub(crate) async fn methods_for_tpp(&self, psu: &PsuId) -> Result<Vec<OfferedMethod>> {
-        let own = self.methods_of(psu).await?;
-        let mut methods: Vec<_> = own
-            .into_iter()
-            .filter_map(OfferedMethod::built_in)
-            .collect();
-        match self.external_methods_of(psu).await {
-            Ok(external) => methods.extend(external),
-            Err(error) if methods.is_empty() => return Err(error),
-            Err(error) => tracing::warn!(%error, "SCA methods of the bank's own not offered"),
-        }
-        Ok(methods)
-    }
-
-    /// The method of the bank's own systems by which the customer approves in the bank's app, if
-    /// there is one.
-    pub(crate) async fn external_approval_of(&self, psu: &PsuId) -> Result<Option<OfferedMethod>> {
-        let mut methods = self.external_methods_of(psu).await?.into_iter();
-        Ok(methods.find(|method| method.answer == AnswerKind::Approval))
-    }
-
-    async fn external_methods_of(&self, psu: &PsuId) -> Result<Vec<OfferedMethod>> {
-        let Some(external) = self.external() else {
-            return Ok(Vec::new());
-        };
-        let methods = external.methods_of(psu).await?.into_iter();
-        Ok(methods.map(OfferedMethod::external).collect())
-    }
-
-    /// Starts a challenge of the bank's own systems, for the TPP's request in which this is called.
-    pub(crate) async fn start_external(
-        &self,
-        method: &ExternalMethodId,
-        facts: &ApprovalFacts,
-    ) -> Result<ChallengeData> {
-        let request = ChallengeRequest {
-            request_id: request_id().unwrap_or_else(|| self.inner.randomness.uuid()),
-            method,
-            facts,
-        };
-        Ok(self.some_external()?.start(&request).await?)
-    }
-
-    /// Verifies the code of a challenge of the bank's own systems. Wrong codes are counted like
-    /// those of [`prove`](Self::prove).
-    pub(crate) async fn prove_external(
-        &self,
-        method: &ExternalMethodId,
-        facts: &ApprovalFacts,
-        code: &str,
-        source: Source<'_>,
-    ) -> Result<Proof> {
-        let psu = PsuId(facts.customer_id.clone());
-        let checking = async {
-            let state = self
-                .some_external()?
-                .verify(&facts.authorisation_id, code)
-                .await?;
-            match state {
-                ChallengeState::Approved { facts_digest } => {
-                    self.external_approval(method, facts_digest).prove(facts)
-                }
-                ChallengeState::Pending { attempts_left } => Err(ScaError::WrongAnswer {
-                    attempts_left: attempts_left.unwrap_or(1).max(1),
-                }),
-                ChallengeState::Refused | ChallengeState::Over => {
-                    Err(ScaError::WrongAnswer { attempts_left: 0 })
-                }
-            }
-        };
-        let proven = self.count_guess(&psu, source, checking).await;
-        self.record("external", source, &proven);
-        proven
-    }
-
-    /// The customer's answer to a challenge in the bank's app.
-    pub(crate) async fn poll_external(
-        &self,
-        method: &ExternalMethodId,
-        authorisation: &str,
-    ) -> Result<ExternalAnswer> {
-        Ok(match self.some_external()?.poll(authorisation).await? {
-            ChallengeState::Pending { .. } => ExternalAnswer::None,
-            ChallengeState::Approved { facts_digest } => {
-                ExternalAnswer::Approved(self.external_approval(method, facts_digest))
-            }
-            ChallengeState::Refused => ExternalAnswer::Refused,
-            ChallengeState::Over => ExternalAnswer::Over,
-        })
-    }
-
-    fn external_approval(
-        &self,
-        method: &ExternalMethodId,
-        facts_digest: String,
-    ) -> ExternalApproval {
-        ExternalApproval {
-            method: method.clone(),
-            facts_digest,
-            at: self.inner.calendar.now(),
-        }
-    }
-
-    /// The SCA methods of the bank's own systems, if it has any.
-    pub(crate) fn external(&self) -> Option<&dyn ScaMethods> {
-        self.external.as_deref()
-    }
-
-    fn some_external(&self) -> Result<&dyn ScaMethods> {
-        self.external().ok_or(ScaError::NoSuchMethod)
-    }
-}
-
-/// Answer of a customer to a challenge in the bank's app.
-pub(crate) enum ExternalAnswer {
-    /// None yet.
-    None,
-    /// The customer has approved.
-    Approved(ExternalApproval),
-    /// The customer has refused.
-    Refused,
-    /// The challenge has ended without an answer.
-    Over,
-}
-
-/// A method as TPPs are offered it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OfferedMethod {
-    /// Its id.
-    pub id: MethodId,
-    /// Kind of the answer.
-    pub answer: AnswerKind,
-    /// Its description on the wire.
-    pub description: AuthenticationObject,
-}
-
-impl OfferedMethod {
-    /// `None` for methods that work in the customer's browser alone.
-    fn built_in(id: MethodId) -> Option<Self> {
-        let (answer, authentication_type, name) = match id {
-            MethodId::Totp => (
-                AnswerKind::Code,
-                AuthenticationType::ChipOtp,
-                "Code from your authenticator",
-            ),
-            MethodId::App => (
-                AnswerKind::Approval,
-                AuthenticationType::PushOtp,
-                "Approval in the bank's app",
-            ),
-            MethodId::Passkey | MethodId::IdentityProvider | MethodId::External(_) => return None,
-        };
-        let description = AuthenticationObject {
-            authentication_type,
-            authentication_version: None,
-            authentication_method_id: Text::cut(id.as_str()),
-            name: Some(name.to_owned()),
-            explanation: None,
-        };
-        Some(Self {
-            id,
-            answer,
-            description,
-        })
-    }
-
-    fn external(method: external::ExternalMethod) -> Self {
-        Self {
-            id: MethodId::External(method.id.clone()),
-            answer: method.answer,
-            description: method.into(),
-        }
     }
 }
 

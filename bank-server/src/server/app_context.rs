@@ -168,6 +168,7 @@ impl AppContext {
             approving: Approving {
                 offered: config.approaches(),
                 origin: pages.map(|pages| pages.origin.text()),
+                has_app_page: pages.is_some() && self.identity_provider.is_none(),
                 rules: config.sca.clone(),
             },
             core: Arc::clone(&self.core),

@@ -304,7 +304,10 @@ impl BankServer {
             PeriodicWork {
                 removal,
                 services: app_context.services,
-                authorisations: app_context.authorisations.clone(),
+                external: app_context
+                    .sca
+                    .external()
+                    .map(|_| app_context.authorisations.clone()),
             },
             xs2a,
             health,

@@ -66,8 +66,8 @@ pub(super) struct PeriodicWork {
     pub(super) removal: Removal,
     /// Services whose certificates are read again when their files change.
     pub(super) services: Vec<Arc<BankService>>,
-    /// Authorisations that wait for approvals in the bank's app.
-    pub(super) authorisations: Authorisations,
+    /// Authorisations whose challenges are started and polled; `None` without external SCA methods.
+    pub(super) external: Option<Authorisations>,
 }
 
 impl PeriodicWork {
@@ -75,7 +75,7 @@ impl PeriodicWork {
         let Self {
             removal,
             services,
-            authorisations,
+            external,
         } = self;
         let removing = async move || removal.run_if_due().await;
         actix_rt::spawn(run_periodically(
@@ -83,12 +83,27 @@ impl PeriodicWork {
             removing,
             app_runtime.clone(),
         ));
-        let polling = async move || authorisations.poll_external_methods().await;
-        actix_rt::spawn(run_periodically(
-            POLL_INTERVAL,
-            polling,
-            app_runtime.clone(),
-        ));
+        if let Some(authorisations) = external {
+            let starter = authorisations.clone();
+            let starting = async move || {
+                let starter = starter.clone();
+                run_apart(async move { starter.start_external_challenges().await }).await;
+            };
+            let polling = async move || {
+                let poller = authorisations.clone();
+                run_apart(async move { poller.poll_external_challenges().await }).await;
+            };
+            actix_rt::spawn(run_periodically(
+                POLL_INTERVAL,
+                starting,
+                app_runtime.clone(),
+            ));
+            actix_rt::spawn(run_periodically(
+                POLL_INTERVAL,
+                polling,
+                app_runtime.clone(),
+            ));
+        }
         for service in services {
             let reloading = async move || {
                 let service = Arc::clone(&service);
@@ -256,6 +271,13 @@ fn enter_span(span: &Span) {
     if !span.is_none() && !WITHIN.replace(true) {
         // Never left: the thread ends with the bank.
         std::mem::forget(span.clone().entered());
+    }
+}
+
+/// Runs work as a task of its own: if it panics, that is logged, and the next round follows.
+async fn run_apart(work: impl Future<Output = ()> + Send + 'static) {
+    if let Err(error) = tokio::spawn(work).await {
+        tracing::error!(%error, "periodic work failed");
     }
 }
 

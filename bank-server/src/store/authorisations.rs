@@ -115,9 +115,17 @@ pub struct AuthorisationStore {
     database: Database,
 }
 
-const COLUMNS: &str = "SELECT a.id, a.consent_id, a.psu, a.by_log_in, a.approach, a.status, a.method, \
-    a.redirect_uri, a.nok_redirect_uri, \
-     a.created, a.last_action, a.shown, a.refused, a.request_digest FROM authorisation a";
+macro_rules! fields {
+    () => {
+        "a.id, a.consent_id, a.psu, a.by_log_in, a.approach, a.status, a.method, a.redirect_uri, \
+         a.nok_redirect_uri, a.created, a.last_action, a.shown, a.refused, a.request_digest"
+    };
+}
+
+/// Columns of an authorisation, of a table or query that is called `a`.
+pub(super) const FIELDS: &str = fields!();
+
+const COLUMNS: &str = concat!("SELECT ", fields!(), " FROM authorisation a");
 
 /// Number of customers who have approved a consent.
 const APPROVALS: &str = "SELECT COUNT(DISTINCT psu) FROM authorisation \
@@ -248,25 +256,6 @@ impl AuthorisationStore {
              a.approach = 'DECOUPLED' AND a.last_action > $2 ORDER BY a.created DESC, a.id"
         )));
         let waiting = waiting.bind(&psu.0).bind(since.timestamp());
-        Ok(waiting.fetch_all(self.database.pool()).await?)
-    }
-
-    /// Authorisations of the decoupled approach that wait since then for their customers, and whose
-    /// consents are waiting: the newest, in no more than that number.
-    ///
-    /// Cost: one pass over the index of what has changed since then.
-    pub async fn waiting_decoupled(
-        &self,
-        since: DateTime<Utc>,
-        max: i64,
-    ) -> Result<Vec<Authorisation>> {
-        let waiting = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} JOIN consent c ON c.id = a.consent_id WHERE a.last_action > $1 AND \
-             a.approach = 'DECOUPLED' AND a.status IN ('started', 'psuAuthenticated') AND \
-             c.status IN ('received', 'partiallyAuthorised') ORDER BY a.last_action DESC, a.id \
-             LIMIT $2"
-        )));
-        let waiting = waiting.bind(since.timestamp()).bind(max);
         Ok(waiting.fetch_all(self.database.pool()).await?)
     }
 
@@ -483,7 +472,7 @@ pub struct Change<'a> {
     pub credentials: Option<CredentialsVersion>,
     /// The method is chosen now.
     pub method: Option<&'a MethodId>,
-    /// The customer continues with another approach.
+    /// The customer continues with another approach. A challenge of the bank's own SCA methods ends.
     pub approach: Option<ScaApproach>,
     /// The customer is shown the access to approve, while the consent has this status.
     pub shown: Option<ConsentStatus>,
@@ -505,7 +494,8 @@ async fn transition(
         "UPDATE authorisation SET status = $1, psu = COALESCE($2, psu), \
          method = CASE WHEN $11 IS NULL THEN COALESCE($3, method) ELSE $3 END, approach = COALESCE($4, approach), \
          shown = COALESCE($5, shown), last_action = $6, by_log_in = COALESCE($9, by_log_in), \
-         confirmation = $11, pending = $12 \
+         confirmation = $11, pending = $12, \
+         challenge = CASE WHEN $4 IS NULL THEN challenge END \
          WHERE id = $7 AND status = $8 AND COALESCE(psu, '') = $10",
     )
     .bind(to.as_str())

@@ -24,7 +24,8 @@ const ENDINGS: [&str; 5] = [
 const UNDER_WAY: [&str; 2] = [
     "DELETE FROM session WHERE psu = $1 AND level = 'authorisation'",
     "UPDATE authorisation SET status = 'failed', confirmation = NULL, pending = NULL \
-     WHERE psu = $1 AND status IN ('psuAuthenticated', 'scaMethodSelected', 'unconfirmed')",
+     WHERE psu = $1 AND (status IN ('psuAuthenticated', 'scaMethodSelected', 'unconfirmed') \
+     OR status = 'started' AND method IS NOT NULL)",
 ];
 
 /// Version of a customer's credentials. Changes with the password, the authenticator, the passkeys

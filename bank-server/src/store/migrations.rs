@@ -38,6 +38,7 @@ const SQLITE: &Migrations = embedded!("sqlite":
     "0017_sessions_of_authorisations"
     "0018_log_ins_for_authorisations"
     "0019_identity_requests"
+    "0020_challenges"
 );
 
 /// The first is version 7: the versions before it never ran on PostgreSQL.
@@ -55,6 +56,7 @@ const POSTGRES: &Migrations = embedded!("postgres":
     "0017_sessions_of_authorisations"
     "0018_log_ins_for_authorisations"
     "0019_identity_requests"
+    "0020_challenges"
 );
 
 /// For SQLite.

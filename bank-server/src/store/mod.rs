@@ -8,6 +8,7 @@
 
 pub mod authorisations;
 mod cache_invalidation;
+pub(crate) mod challenges;
 pub(crate) mod columns;
 mod connection_manager;
 pub mod connections;

@@ -105,12 +105,16 @@ impl AuthorisationHeaders {
 fn possible(access: &AccountAccess, approving: &Approving) -> Result<Vec<ScaApproach>> {
     let mut possible = approving.offered.clone();
     if is_bank_offered(access) {
-        possible.retain(|approach| *approach != ScaApproach::Embedded);
+        possible.retain(|approach| match approach {
+            ScaApproach::Redirect => true,
+            ScaApproach::Decoupled => approving.has_app_page,
+            ScaApproach::Embedded => false,
+        });
         if possible.is_empty() {
             return Err(ApiError::not_supported(
                 "access",
-                "this bank cannot let the customer choose accounts in the embedded approach; name the accounts, or ask \
-                 for allPsd2",
+                "this bank cannot let the customer choose accounts in the approaches that it offers; name the accounts, or \
+                 ask for allPsd2",
             ));
         }
     }

@@ -405,13 +405,13 @@ impl From<ScaError> for ApiError {
             ScaError::WrongAnswer { .. } | ScaError::Taken | ScaError::NotACode => {
                 Self::sca_invalid("scaAuthenticationData", error.to_string())
             }
-            ScaError::Locked { .. } | ScaError::AskedElsewhere { .. } => {
-                Self::exceeded(error.to_string())
-            }
+            ScaError::Locked { .. }
+            | ScaError::AskedElsewhere { .. }
+            | ScaError::TooManyChallenges { .. } => Self::exceeded(error.to_string()),
             ScaError::NoSuchMethod => Self::no_such_method(),
             ScaError::NoChallenge => Self::status_invalid(error.to_string()),
             ScaError::OtherFacts => Self::sca_invalid("scaAuthenticationData", error.to_string()),
-            ScaError::Busy | ScaError::Methods(ScaMethodsError::Unavailable(_)) => {
+            ScaError::Busy | ScaError::External(ScaMethodsError::Unavailable(_)) => {
                 tracing::warn!(%error, "strong customer authentication not possible");
                 Self::slow_answer()
             }
@@ -419,7 +419,7 @@ impl From<ScaError> for ApiError {
             ScaError::Password(_)
             | ScaError::Vault(_)
             | ScaError::Passkeys(_)
-            | ScaError::Methods(_) => {
+            | ScaError::External(_) => {
                 tracing::error!(%error, "strong customer authentication failed");
                 Self::internal()
             }

@@ -69,6 +69,8 @@ pub(crate) struct Approving {
     pub(crate) offered: Vec<ScaApproach>,
     /// Origin of the bank's own pages.
     pub(crate) origin: Option<String>,
+    /// Whether customers approve decoupled requests on a page of the bank server.
+    pub(crate) has_app_page: bool,
     /// The configured rules.
     pub(crate) rules: ScaConfig,
 }

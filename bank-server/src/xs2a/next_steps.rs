@@ -171,6 +171,7 @@ mod tests {
         let rules = Approving {
             offered: ScaApproach::ALL.to_vec(),
             origin: Some("https://banking.example".to_owned()),
+            has_app_page: true,
             rules: ScaConfig {
                 confirmation_code: true,
                 ..ScaConfig::default()

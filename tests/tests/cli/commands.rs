@@ -291,7 +291,10 @@ async fn programs_read_json_and_csv_and_people_tables_that_fit() {
     assert!(!forced(Some("NO_COLOR")));
     for columns in ["40", "72"] {
         let mut command = script.command(&["accounts", "--with-balance"]);
-        let table = both(&command.env("COLUMNS", columns).output().unwrap());
+        let output = command.env("COLUMNS", columns).output().unwrap();
+        let [table, notes] =
+            [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+        assert!(notes.contains("no room for: "), "{notes}");
         let widest = table
             .lines()
             .map(|line| line.chars().count())

@@ -54,7 +54,7 @@ async fn tables_are_asked_for_at_the_start_and_made_by_migrate_alone() {
     assert!(!refused.status.success());
     let told = both(&refused);
     assert!(
-        told.contains("of version 0, and version 19 is needed"),
+        told.contains("of version 0, and version 20 is needed"),
         "{told}"
     );
     assert!(told.contains("bank-server migrate"), "{told}");
@@ -72,8 +72,8 @@ async fn tables_are_asked_for_at_the_start_and_made_by_migrate_alone() {
         .map(|one| said(&one.join().unwrap()))
         .collect();
     let told = |line: &str| said.iter().filter(|found| *found == line).count();
-    let made = told("the tables were at version 0, and are at version 19\n");
-    let done_before = told("the tables are at version 19; nothing to do\n");
+    let made = told("the tables were at version 0, and are at version 20\n");
+    let done_before = told("the tables are at version 20; nothing to do\n");
     assert_eq!((made, done_before), (1, 3), "{said:?}");
     let bank = Process::serve(folder.path(), &pki).await;
     let created = bank
@@ -122,7 +122,7 @@ async fn tables_of_the_version_before_are_brought_up_to_date_and_those_of_the_ne
     );
     let told = both(&run(&folder, "serve"));
     assert!(
-        told.contains("of version 7, and version 19 is needed"),
+        told.contains("of version 7, and version 20 is needed"),
         "{told}"
     );
     said(&run(&folder, "migrate"));

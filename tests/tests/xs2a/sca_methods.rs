@@ -1,6 +1,7 @@
 //! SCA methods of the bank's own systems: behind an HTTP service, and as a trait object.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bank_client::Bank;
@@ -14,6 +15,7 @@ use bank_server::sca::external::{
 use bank_server::{BankServer, RunningBank};
 use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
+use futures::future::join_all;
 use serde_json::{Value, json};
 use shared_types::xs2a::authorisation::{
     AuthenticationType, ChallengeData, ScaApproach, ScaStatus, Secret,
@@ -22,6 +24,7 @@ use shared_types::xs2a::consent::ConsentStatus;
 use tests::banks::Banks;
 use tests::consent_requests::{DEVICE, embedded, refusal, wanted};
 use tests::customer::Customer;
+use tests::ledger::Ledger;
 use tests::operator;
 use tests::sca_methods_double::{CODE, ScaMethodsDouble};
 use tests::sdk::{BANK_B, bank_builder};
@@ -191,7 +194,8 @@ async fn codes_are_limited() {
     // Another code follows after half a minute, and replaces the first.
     let again = async || story.bank.select_method(&consent, &id, "sms-1").await;
     assert_eq!(refusal(again().await), "429 ACCESS_EXCEEDED");
-    story.banks.clock.advance(TimeDelta::seconds(30));
+    let half_a_minute = || story.banks.clock.advance(TimeDelta::seconds(30));
+    half_a_minute();
     again().await.unwrap();
     let [first, second] = story.service.sent().try_into().unwrap();
     assert_ne!(first["requestId"], second["requestId"]);
@@ -206,6 +210,7 @@ async fn codes_are_limited() {
         (ScaStatus::Failed, ConsentStatus::Received)
     );
     // Two more wrong ones in another challenge, and the customer waits, whatever the service says.
+    half_a_minute();
     let (consent, id) = story.with_sms().await;
     for _ in 0..2 {
         assert_eq!(story.code(&consent, &id, "000000").await, wrong);
@@ -214,7 +219,39 @@ async fn codes_are_limited() {
         story.code(&consent, &id, CODE).await,
         Err("429 ACCESS_EXCEEDED".to_owned())
     );
-    // The service refuses to send more.
+    // Many at the same time are one; the time since the last counts over all authorisations.
+    half_a_minute();
+    let before = story.service.sent().len();
+    let consent = story.consent(&embedded()).await;
+    let id = story.with_password(&consent).await.id;
+    let many = (0..8).map(|_| story.bank.select_method(&consent, &id, "sms-1"));
+    let granted = join_all(many)
+        .await
+        .into_iter()
+        .filter(Result::is_ok)
+        .count();
+    assert_eq!(granted, 1);
+    let other = story.consent(&embedded()).await;
+    let step = story.with_password(&other).await;
+    let refused = story.bank.select_method(&other, &step.id, "sms-1").await;
+    assert_eq!(refusal(refused), "429 ACCESS_EXCEEDED");
+    assert_eq!(story.service.sent().len(), before + 1);
+    // Six in an hour, whether as codes or in the app.
+    for _ in 0..2 {
+        half_a_minute();
+        story.with_sms().await;
+    }
+    half_a_minute();
+    let consent = story.consent(&embedded()).await;
+    let id = story.with_password(&consent).await.id;
+    let seventh = async || story.bank.select_method(&consent, &id, "sms-1").await;
+    assert_eq!(refusal(seventh().await), "429 ACCESS_EXCEEDED");
+    assert_eq!(story.service.sent().len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_limits_what_it_sends() {
+    let story = Story::start().await;
     let consent = story.consent(&embedded()).await;
     let id = story.with_password(&consent).await.id;
     story.service.fail(|request, _| {
@@ -237,21 +274,51 @@ async fn an_approval_in_the_banks_app_serves_the_decoupled_approach() {
         story.ends(&consent, &id).await,
         (ScaStatus::Finalised, ConsentStatus::Valid)
     );
-    // Refused in the app: the consent is rejected. Expired there: another can be started.
-    for (status, consent_status) in [
-        ("refused", ConsentStatus::Rejected),
-        ("over", ConsentStatus::Received),
-    ] {
-        let (consent, id) = story.decoupled(CUSTOMER).await;
-        story.service.wait_for_challenge(&id).await;
-        story.service.answer(&id, status);
-        assert_eq!(
-            story.ends(&consent, &id).await,
-            (ScaStatus::Failed, consent_status),
-            "{status}"
-        );
-    }
-    assert_eq!(story.service.sent().len(), 3, "each was sent once");
+    // Refused in the app: the consent is rejected.
+    let (consent, id) = story.decoupled(CUSTOMER).await;
+    story.service.wait_for_challenge(&id).await;
+    story.service.answer(&id, "refused");
+    assert_eq!(
+        story.ends(&consent, &id).await,
+        (ScaStatus::Failed, ConsentStatus::Rejected)
+    );
+    // Expired there: the TPP learns it when the authorisation ends, as with an unknown customer.
+    let (consent, id) = story.decoupled(CUSTOMER).await;
+    story.service.wait_for_challenge(&id).await;
+    story.service.answer(&id, "over");
+    story.service.wait_for_poll(&id).await;
+    let status = async || {
+        story
+            .bank
+            .authorisation_status(&consent, &id)
+            .await
+            .unwrap()
+    };
+    assert_eq!(status().await, ScaStatus::Started);
+    story.banks.clock.advance(TimeDelta::minutes(15));
+    assert_eq!(status().await, ScaStatus::Failed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_send_and_count_an_approval_once() {
+    let story = Story::start().await;
+    let section = story.service.section();
+    let other = story
+        .banks
+        .replica_of_b(|config| config.sca_methods = Some(section))
+        .await;
+    let (consent, id) = story.decoupled(CUSTOMER).await;
+    story.service.wait_for_challenge(&id).await;
+    // Both have polled it.
+    story.service.wait_for_poll(&id).await;
+    story.service.wait_for_poll(&id).await;
+    story.service.answer(&id, "approved");
+    let valid = (ScaStatus::Finalised, ConsentStatus::Valid);
+    assert_eq!(story.ends(&consent, &id).await, valid);
+    assert_eq!(story.service.sent().len(), 1);
+    let at_other = client(&story.banks, &other);
+    let status = at_other.consent_status(&consent).await;
+    assert_eq!(status.unwrap(), ConsentStatus::Valid);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,40 +361,108 @@ async fn what_was_approved_has_to_be_what_is_asked_for() {
     let failed = (ScaStatus::Failed, ConsentStatus::Received);
     assert_eq!(story.ends(&consent, &id).await, failed);
 
+    story.banks.clock.advance(TimeDelta::seconds(30));
     let (consent, id) = story.with_sms().await;
     assert_eq!(
         story.code(&consent, &id, CODE).await,
         Err("400 SCA_INVALID scaAuthenticationData".to_owned())
     );
     assert_eq!(story.ends(&consent, &id).await, failed);
+
+    // An honest approval of what has changed since: an account has come.
+    story.service.recover();
+    story.banks.clock.advance(TimeDelta::seconds(30));
+    let (consent, id) = story.with_sms().await;
+    let (app_consent, in_app) = story.decoupled(CUSTOMER).await;
+    story.service.wait_for_challenge(&in_app).await;
+    Ledger::of(&story.bank_b).open_account(CUSTOMER).await;
+    assert_eq!(
+        story.code(&consent, &id, CODE).await,
+        Err("400 SCA_INVALID scaAuthenticationData".to_owned())
+    );
+    assert_eq!(story.ends(&consent, &id).await, failed);
+    story.service.answer(&in_app, "approved");
+    assert_eq!(story.ends(&app_consent, &in_app).await, failed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_without_a_method_is_answered_like_one_with() {
     let story = Story::start().await;
-    let (consent, id) = story.decoupled("unknown.customer").await;
-    let (_, known) = story.decoupled(CUSTOMER).await;
+    // Neither answer waits for the service.
+    story.service.fail(|_, _| {
+        let late = Duration::from_secs(30);
+        Some(ResponseTemplate::new(200).set_delay(late))
+    });
+    let (unknown_consent, unknown) = story.decoupled("unknown.customer").await;
+    let (known_consent, known) = story.decoupled(CUSTOMER).await;
+    story.service.recover();
     story.service.wait_for_challenge(&known).await;
-    assert_eq!(
-        story
-            .bank
-            .authorisation_status(&consent, &id)
-            .await
-            .unwrap(),
-        ScaStatus::Started
-    );
-    let asked = story.service.requests("customer-methods").await;
-    assert!(asked.len() >= 2, "{}", asked.len());
+    wait_until("the look-up of both", async || {
+        let lookups = story.service.requests("customer-methods").await;
+        let names = lookups
+            .iter()
+            .map(|request| String::from_utf8_lossy(&request.body));
+        let names = names.collect::<Vec<_>>().join(" ");
+        (names.contains("unknown.customer") && names.contains(CUSTOMER)).then_some(())
+    })
+    .await;
+    let status =
+        async |consent: &str, id: &str| story.bank.authorisation_status(consent, id).await.unwrap();
+    for minutes in [0, 14, 1] {
+        story.banks.clock.advance(TimeDelta::minutes(minutes));
+        assert_eq!(
+            status(&unknown_consent, &unknown).await,
+            status(&known_consent, &known).await,
+        );
+    }
+    assert_eq!(status(&known_consent, &known).await, ScaStatus::Failed);
     assert_eq!(story.service.sent().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_fails_approves_nothing_and_recovers() {
+async fn replaced_credentials_end_an_open_approval() {
     let story = Story::start().await;
-    let (consent, id) = story.with_sms().await;
-    let (waiting, in_app) = story.decoupled(CUSTOMER).await;
-    story.service.wait_for_challenge(&in_app).await;
-    story.service.answer(&in_app, "approved");
+    let consent = story.consent(&embedded()).await;
+    let id = story.with_password(&consent).await.id;
+    let step = story.bank.select_method(&consent, &id, "app-1").await;
+    assert_eq!(step.unwrap().status, ScaStatus::Started);
+    story.service.wait_for_challenge(&id).await;
+    story
+        .customer
+        .change_password(&story.banks, "another one")
+        .await;
+    story.service.answer(&id, "approved");
+    let failed = (ScaStatus::Failed, ConsentStatus::Received);
+    assert_eq!(story.ends(&consent, &id).await, failed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_choice_of_accounts_needs_a_page() {
+    let banks = Banks::start().await;
+    let service = ScaMethodsDouble::start().await;
+    let section = service.section();
+    let without_pages = banks.replica_of_b(|config| {
+        config.sca_methods = Some(section);
+        config.online_banking = None;
+        config.other_banks.clear();
+    });
+    let bank_b = without_pages.await;
+    let bank = client(&banks, &bank_b);
+    let mut wanted = wanted(&banks);
+    wanted.access = serde_json::from_value(json!({ "accounts": [] })).unwrap();
+    let options = ApprovalOptions::new().psu_id(CUSTOMER);
+    let refused = bank.ask_for_consent(&wanted, DEVICE, &options).await;
+    assert_eq!(refusal(refused), "400 PARAMETER_NOT_SUPPORTED access");
+}
+
+/// An answer in place of the honest one.
+type Answer = Box<dyn Fn(&Value) -> ResponseTemplate + Send>;
+
+/// Ways in which the service fails, each with the TPP's answer to a code.
+fn faults() -> Vec<(&'static str, &'static str, Answer)> {
+    const UNAVAILABLE: &str = "503 SERVICE_UNAVAILABLE";
+    const FAULT: &str = "500 INTERNAL_SERVER_ERROR";
+
     let foreign = |answer: &Value| {
         let mut answer = answer.clone();
         for key in ["challengeId", "customerId"] {
@@ -343,30 +478,25 @@ async fn a_service_that_fails_approves_nothing_and_recovers() {
         answer.as_object_mut().unwrap().remove("factsDigest");
         ResponseTemplate::new(200).set_body_json(answer)
     };
-    type Answer = Box<dyn Fn(&Value) -> ResponseTemplate + Send>;
+    let late = |_: &Value| ResponseTemplate::new(200).set_delay(Duration::from_secs(30));
     let status = |status| move |_: &Value| ResponseTemplate::new(status);
-    let faults: Vec<(&str, &str, Answer)> = vec![
-        ("503", "503 SERVICE_UNAVAILABLE", Box::new(status(503))),
-        ("504", "503 SERVICE_UNAVAILABLE", Box::new(status(504))),
-        ("403", "500 INTERNAL_SERVER_ERROR", Box::new(status(403))),
-        (
-            "late",
-            "503 SERVICE_UNAVAILABLE",
-            Box::new(|_| ResponseTemplate::new(200).set_delay(std::time::Duration::from_secs(30))),
-        ),
-        (
-            "no JSON",
-            "500 INTERNAL_SERVER_ERROR",
-            Box::new(|_| ResponseTemplate::new(200).set_body_string("ok")),
-        ),
-        ("foreign", "500 INTERNAL_SERVER_ERROR", Box::new(foreign)),
-        (
-            "no digest",
-            "500 INTERNAL_SERVER_ERROR",
-            Box::new(without_digest),
-        ),
-    ];
-    for (name, answer, fault) in faults {
+    let no_json = |_: &Value| ResponseTemplate::new(200).set_body_string("ok");
+    vec![
+        ("503", UNAVAILABLE, Box::new(status(503))),
+        ("504", UNAVAILABLE, Box::new(status(504))),
+        ("403", FAULT, Box::new(status(403))),
+        ("late", UNAVAILABLE, Box::new(late)),
+        ("no JSON", FAULT, Box::new(no_json)),
+        ("foreign", FAULT, Box::new(foreign)),
+        ("no digest", FAULT, Box::new(without_digest)),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_fails_takes_no_code_and_loses_none() {
+    let story = Story::start().await;
+    let (consent, id) = story.with_sms().await;
+    for (name, answer, fault) in faults() {
         story.service.fail(move |_, honest| Some(fault(honest)));
         let before = story.service.requests("verify-code").await.len();
         assert_eq!(
@@ -376,23 +506,47 @@ async fn a_service_that_fails_approves_nothing_and_recovers() {
         );
         let codes = story.service.requests("verify-code").await.len() - before;
         assert_eq!(codes, 1, "{name}: a code is not repeated");
-        let status = story.bank.authorisation_status(&waiting, &in_app).await;
-        assert_eq!(status.unwrap(), ScaStatus::Started, "{name}");
+        // Past the pause of the circuit.
         story.banks.clock.advance(TimeDelta::seconds(40));
     }
-    // The methods of the bank server are there.
+    // The built-in methods are there.
     story.service.fail(|_, _| Some(ResponseTemplate::new(503)));
     let other = story.consent(&embedded()).await;
     let step = story.with_password(&other).await;
     assert_eq!(step.next(), NextStep::Code);
     let chosen = step.chosen_method.unwrap();
     assert_eq!(chosen.authentication_method_id.as_str(), "totp");
-
+    // The right code has come, and the answer was lost.
+    story.banks.clock.advance(TimeDelta::seconds(40));
     story.service.recover();
     assert_eq!(
-        story.ends(&waiting, &in_app).await,
-        (ScaStatus::Finalised, ConsentStatus::Valid)
+        story.code(&consent, &id, CODE).await,
+        Ok(ScaStatus::Finalised)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_fails_approves_nothing_and_recovers() {
+    let story = Story::start().await;
+    let (consent, id) = story.decoupled(CUSTOMER).await;
+    story.service.wait_for_challenge(&id).await;
+    let valid = (ScaStatus::Finalised, ConsentStatus::Valid);
+    for (name, _, fault) in faults() {
+        story.service.fail(move |_, honest| Some(fault(honest)));
+        story.service.answer(&id, "approved");
+        story.banks.clock.advance(TimeDelta::seconds(40));
+        story.service.wait_for_poll(&id).await;
+        let status = story.bank.authorisation_status(&consent, &id).await;
+        assert_eq!(status.unwrap(), ScaStatus::Started, "{name}");
+    }
+    // A challenge that could not be started is started later.
+    let (later, not_yet) = story.decoupled(CUSTOMER).await;
+    story.banks.clock.advance(TimeDelta::seconds(40));
+    story.service.recover();
+    assert_eq!(story.ends(&consent, &id).await, valid);
+    story.service.wait_for_challenge(&not_yet).await;
+    story.service.answer(&not_yet, "approved");
+    assert_eq!(story.ends(&later, &not_yet).await, valid);
 }
 
 #[tokio::test(flavor = "multi_thread")]

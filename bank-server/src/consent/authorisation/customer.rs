@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use shared_types::pki::digest;
 use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
 use shared_types::xs2a::consent::{AccountAccess, AllAccounts, ConsentStatus};
+use subtle::ConstantTimeEq as _;
 use url::Url;
 
 use super::embedded::check_customer;
@@ -16,7 +17,7 @@ use crate::domain::{
     Account, AccountId, ApprovedAccess, Authorisation, Consent, CustomerConsent, Grant, MethodId,
     PsuId, TppRecord,
 };
-use crate::sca::{Proof, Subject};
+use crate::sca::{Proof, ScaError, Subject};
 use crate::store::authorisations::Change;
 use crate::store::consents::Rule;
 use crate::store::credentials::CredentialsVersion;
@@ -271,30 +272,31 @@ impl Authorisations {
         if !proof.is_for(&Subject::authorisation(id)) {
             return Err(AuthorisationError::OtherCustomer);
         }
-        let (request, opening) = self.ready(id, proof.psu(), selected).await?;
-        let method = Some(proof.method());
-        self.count(request, proof.psu(), method, opening.as_ref())
+        let ready = self.ready(id, proof.psu(), selected, proof.facts_digest());
+        let (request, opening) = ready.await?;
+        self.count(request, proof.psu(), Some(&proof), opening.as_ref())
             .await
     }
 
     /// Approves without a second element, for a customer who has given the password for it.
     pub async fn approve_exempt(&self, id: &str, psu: &PsuId) -> Result<ApprovalOutcome> {
-        let (request, opening) = self.ready(id, psu, None).await?;
+        let (request, opening) = self.ready(id, psu, None, None).await?;
         if !self.is_exempt(&request.authorisation, psu).await? {
             return Err(AuthorisationError::OutOfTurn(request.authorisation.status));
         }
         self.count(request, psu, None, opening.as_ref()).await
     }
 
-    /// Counts an approval, by that method or without a second element. Where the TPP has to confirm
+    /// Counts an approval, with that proof or without a second element. Where the TPP has to confirm
     /// that the customer is its own, it counts only then.
     async fn count(
         &self,
         request: ApprovalRequest,
         psu: &PsuId,
-        method: Option<&MethodId>,
+        proof: Option<&Proof>,
         opening: Option<&ApprovedAccess>,
     ) -> Result<ApprovalOutcome> {
+        let method = proof.map(Proof::method);
         let authorisation = &request.authorisation;
         let return_to = address(authorisation.redirect_uri.as_deref());
         if !self.rules.confirmation_code || authorisation.approach != ScaApproach::Redirect {
@@ -306,7 +308,9 @@ impl Authorisations {
                     if authorisation.approach == ScaApproach::Embedded
                         && status == authorisation.status =>
                 {
-                    let (_, opening) = self.ready(&authorisation.id, psu, None).await?;
+                    let digest = proof.and_then(Proof::facts_digest);
+                    let ready = self.ready(&authorisation.id, psu, None, digest);
+                    let (_, opening) = ready.await?;
                     let opening = opening.as_ref();
                     self.succeed(authorisation, to, psu, opening).await?
                 }
@@ -397,12 +401,14 @@ impl Authorisations {
         current_status(consent, self.calendar.now(), &self.calendar)
     }
 
-    /// Checks that an approval is possible, and returns the access that a first approval gives.
+    /// Checks that an approval is possible, and returns the access that a first approval gives. With
+    /// `facts_digest`, it has to be the access that the customer has approved.
     pub(super) async fn ready(
         &self,
         id: &str,
         psu: &PsuId,
         selected: Option<&[AccountId]>,
+        facts_digest: Option<&str>,
     ) -> Result<(ApprovalRequest, Option<ApprovedAccess>)> {
         let request = self.request(id).await?;
         check_customer(&request.authorisation, psu)?;
@@ -416,6 +422,12 @@ impl Authorisations {
         let offer = self.offer(&request, psu).await?;
         if offer.is_choice && request.authorisation.approach == ScaApproach::Embedded {
             return Err(AuthorisationError::NeedsChoice);
+        }
+        if let Some(digest) = facts_digest {
+            let facts = request.facts(psu, &offer, selected);
+            if !bool::from(facts.digest().as_bytes().ct_eq(digest.as_bytes())) {
+                return Err(ScaError::OtherFacts.into());
+            }
         }
         if request.consent.status == ConsentStatus::PartiallyAuthorised {
             // Another customer has approved since the access was shown, so it may have changed.

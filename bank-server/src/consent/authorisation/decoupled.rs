@@ -1,141 +1,136 @@
-//! Decoupled approach with SCA methods of the bank's own systems: starts the challenge in the
-//! bank's app, and takes the customer's answer.
+//! Poller of decoupled authorisations: starts their challenges by external SCA methods, and takes
+//! the customers' answers.
 //!
-//! The TPP's request is answered before: its time must not reveal whether the customer exists. What
-//! a crash leaves undone is done by the next round. Replicas may do the same round at a time: a
-//! challenge has the id of its authorisation, and the database counts one answer.
+//! A TPP's request does not wait for it, so that response times do not reveal whether a customer
+//! exists. What a crash leaves undone is done by the next round. Replicas may do the same round at a
+//! time: the request id of a challenge is the id of its authorisation, and the database counts one
+//! answer.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt as _;
 use futures::stream;
-use shared_types::xs2a::authorisation::ScaStatus;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{AuthorisationError, Authorisations, Result};
-use crate::bank_service::with_request_id;
 use crate::domain::{Authorisation, ExternalMethodId, MethodId, PsuId};
+use crate::sca::external::ScaMethodsError;
 use crate::sca::{ExternalAnswer, ScaError};
-use crate::store::authorisations::Change;
+use crate::store::StoreError;
+use crate::store::challenges::{Claim, Ended};
 
 /// Interval of the rounds.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Maximum number of authorisations in one round, the newest first.
-const MAX_IN_ROUND: i64 = 1000;
+/// Maximum number of concurrent queries of a round.
+const MAX_CONCURRENT_QUERIES: usize = 8;
 
-/// Authorisations that are looked at at a time.
-const CONCURRENCY: usize = 8;
-
-/// Time after which a customer without a method is looked up again.
-const WITHOUT_METHOD: TimeDelta = TimeDelta::minutes(1);
-
-/// Authorisations whose challenge is not started before that time.
-#[derive(Clone, Default)]
-pub(super) struct Postponed(Arc<Mutex<HashMap<String, DateTime<Utc>>>>);
-
-impl Postponed {
-    fn with<T>(&self, read: impl FnOnce(&mut HashMap<String, DateTime<Utc>>) -> T) -> T {
-        // Nothing panics while the lock is held; if it did, the content would still be whole.
-        read(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
+/// Time limit of one authorisation in a round.
+const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Authorisations {
-    /// Looks at each waiting authorisation of the decoupled approach once: starts its challenge, or
-    /// takes the customer's answer. Errors are logged, and the next round tries again.
-    pub(crate) async fn poll_external_methods(&self) {
-        if self.sca.external().is_none() {
-            return;
-        }
-        let now = self.calendar.now();
-        let since = now - self.rules.authorisation_lifetime();
-        let waiting = match self.store.waiting_decoupled(since, MAX_IN_ROUND).await {
-            Ok(waiting) => waiting,
-            Err(error) => {
-                tracing::warn!(%error, "waiting authorisations not read");
-                return;
-            }
-        };
-        self.postponed.with(|postponed| {
-            postponed.retain(|id, until| *until > now && waiting.iter().any(|one| one.id == *id));
-        });
-        stream::iter(waiting)
-            .for_each_concurrent(CONCURRENCY, async |authorisation| {
-                let id = authorisation.id.clone();
-                if let Err(error) = self.poll_external_method(authorisation).await {
-                    tracing::warn!(authorisation = id, %error, "SCA method not polled");
-                }
-            })
-            .await;
+    /// Starts the challenges of authorisations that have none yet.
+    pub(crate) async fn start_external_challenges(&self) {
+        let waiting = self.challenges.to_start(self.since()).await;
+        run_round("start", waiting, |authorisation| {
+            self.start_step(authorisation)
+        })
+        .await;
     }
 
-    async fn poll_external_method(&self, authorisation: Authorisation) -> Result<()> {
-        match (&authorisation.psu, &authorisation.method) {
-            (Some(psu), None) if authorisation.status == ScaStatus::Started => {
-                if self
-                    .postponed
-                    .with(|postponed| !postponed.contains_key(&authorisation.id))
-                {
-                    self.start_in_app(&authorisation, psu).await?;
-                }
-                Ok(())
+    /// Takes the customers' answers to open challenges.
+    pub(crate) async fn poll_external_challenges(&self) {
+        let open = self.challenges.open(self.since()).await;
+        run_round("poll", open, |authorisation| self.poll_step(authorisation)).await;
+    }
+
+    async fn start_step(&self, authorisation: Authorisation) -> Result<()> {
+        match self.start_challenge(&authorisation).await {
+            Err(error) if error.ends_challenge() => {
+                let id = &authorisation.id;
+                tracing::info!(authorisation = id, reason = %error, "no challenge to start");
+                Ok(self.challenges.end(id, Ended::None).await?)
             }
-            (Some(psu), Some(MethodId::External(method))) => {
-                self.take_answer(&authorisation, psu, method).await
-            }
-            _ => Ok(()),
+            started => started,
         }
     }
 
-    async fn start_in_app(&self, authorisation: &Authorisation, psu: &PsuId) -> Result<()> {
-        let until = match self.try_start_in_app(authorisation, psu).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => self.calendar.now() + WITHOUT_METHOD,
-            Err(AuthorisationError::Sca(ScaError::Locked { until })) => until,
-            Err(AuthorisationError::OutOfTurn(_)) => return Ok(()),
-            Err(error) if error.is_final() => {
-                tracing::info!(authorisation = authorisation.id, %error, "no approval in the app");
-                self.calendar.now() + WITHOUT_METHOD
-            }
-            Err(error) => return Err(error),
-        };
-        let id = authorisation.id.clone();
-        self.postponed.with(|postponed| postponed.insert(id, until));
-        Ok(())
+    /// The time since which an authorisation without a step has failed.
+    fn since(&self) -> DateTime<Utc> {
+        self.calendar.now() - self.rules.authorisation_lifetime()
     }
 
-    /// Returns whether the customer has a method for it.
-    async fn try_start_in_app(&self, authorisation: &Authorisation, psu: &PsuId) -> Result<bool> {
+    async fn start_challenge(&self, authorisation: &Authorisation) -> Result<()> {
+        let (Some(psu), Ok(request_id)) = (&authorisation.psu, Uuid::parse_str(&authorisation.id))
+        else {
+            return Err(StoreError::corrupt("authorisation").into());
+        };
+        let between = TimeDelta::zero();
+        match self
+            .claim_challenge(authorisation, psu, request_id, between)
+            .await
+        {
+            // It waits for its turn, or is over.
+            Err(
+                AuthorisationError::Sca(ScaError::TooManyChallenges { .. })
+                | AuthorisationError::OutOfTurn(_),
+            ) => return Ok(()),
+            claimed => claimed?,
+        }
+        let method = match &authorisation.method {
+            Some(MethodId::External(chosen)) => Some(chosen.clone()),
+            _ => self.sca.first_approval_method(psu).await?,
+        };
+        let method = method.ok_or(ScaError::NoSuchMethod)?;
         let request = self.request_of(authorisation.clone()).await?;
         self.check_first_approval(&request.consent.id, psu).await?;
-        let Some(offered) = self.sca.external_approval_of(psu).await? else {
-            return Ok(false);
-        };
         let offer = self.offer(&request, psu).await?;
         if offer.is_choice {
             return Err(AuthorisationError::NeedsChoice);
         }
-        let MethodId::External(method) = &offered.id else {
-            return Ok(false);
-        };
         let facts = request.facts(psu, &offer, None);
-        let starting = self.sca.start_external(method, &facts);
-        match Uuid::parse_str(&authorisation.id) {
-            // The same for all replicas, and after a crash.
-            Ok(id) => with_request_id(id, starting).await?,
-            Err(_) => starting.await?,
+        self.sca.start_external(&method, &facts, request_id).await?;
+        let method = MethodId::External(method);
+        Ok(self.challenges.sent(&authorisation.id, &method).await?)
+    }
+
+    /// Claims the right to start a challenge for the customer.
+    pub(super) async fn claim_challenge(
+        &self,
+        authorisation: &Authorisation,
+        psu: &PsuId,
+        request_id: Uuid,
+        between: TimeDelta,
+    ) -> Result<()> {
+        let now = self.calendar.now();
+        let claim = self
+            .challenges
+            .claim(authorisation, psu, request_id, between, now);
+        match claim.await? {
+            Claim::Granted => Ok(()),
+            Claim::TooMany { until } => Err(ScaError::TooManyChallenges { until }.into()),
+            Claim::Overtaken => Err(self.overtaken(&authorisation.id).await),
+        }
+    }
+
+    async fn poll_step(&self, authorisation: Authorisation) -> Result<()> {
+        let (Some(psu), Some(MethodId::External(method))) =
+            (&authorisation.psu, &authorisation.method)
+        else {
+            return Err(StoreError::corrupt("authorisation").into());
         };
-        let change = Change {
-            method: Some(&offered.id),
-            ..Change::default()
-        };
-        self.advance(authorisation, ScaStatus::Started, change, None)
-            .await?;
-        Ok(true)
+        match self.take_answer(&authorisation, psu, method).await {
+            // Another replica was faster, or the TPP has deleted the consent.
+            Err(AuthorisationError::OutOfTurn(_) | AuthorisationError::ConsentOver(_)) => Ok(()),
+            Err(error) if error.ends_challenge() => {
+                let id = &authorisation.id;
+                tracing::warn!(authorisation = id, reason = %error, "approval does not count");
+                self.fail(&authorisation).await.map(drop)
+            }
+            outcome => outcome,
+        }
     }
 
     async fn take_answer(
@@ -145,28 +140,64 @@ impl Authorisations {
         method: &ExternalMethodId,
     ) -> Result<()> {
         let id = &authorisation.id;
-        let outcome = match self.sca.poll_external(method, id).await? {
-            ExternalAnswer::None => return Ok(()),
+        match self.sca.poll_external(psu, method, id).await? {
+            ExternalAnswer::Pending => Ok(()),
+            ExternalAnswer::Approved(proof) => {
+                self.claim(id, psu).await?;
+                self.approve(id, proof, None).await.map(drop)
+            }
             ExternalAnswer::Refused => self.refuse(id, psu).await.map(drop),
-            ExternalAnswer::Over => self.fail(authorisation).await.map(drop),
-            ExternalAnswer::Approved(approval) => {
-                let approving = async {
-                    let request = self.claim(id, psu).await?;
-                    let offer = self.offer(&request, psu).await?;
-                    let proof = approval.prove(&request.facts(psu, &offer, None))?;
-                    self.approve(id, proof, None).await
-                };
-                approving.await.map(drop)
-            }
-        };
-        match outcome {
-            // Another replica was faster, or the TPP has withdrawn the consent.
-            Err(AuthorisationError::OutOfTurn(_) | AuthorisationError::ConsentOver(_)) => Ok(()),
-            Err(error) if error.is_final() => {
-                tracing::warn!(authorisation = id, %error, "approval in the app does not count");
-                self.give_up(id, psu).await
-            }
-            outcome => outcome,
+            // The authorisation lasts for its lifetime: an earlier end would reveal to the TPP that
+            // the customer exists.
+            ExternalAnswer::Over => Ok(self.challenges.end(id, Ended::Over).await?),
         }
     }
+}
+
+impl AuthorisationError {
+    /// Whether the challenge of an authorisation ends with that error. After others, the next round
+    /// tries again.
+    const fn ends_challenge(&self) -> bool {
+        matches!(
+            self,
+            Self::NotTheCustomers(_)
+                | Self::NoAccount
+                | Self::NeedsChoice
+                | Self::ApprovedBefore
+                | Self::OtherCustomer
+                | Self::Sca(ScaError::OtherFacts | ScaError::NoSuchMethod)
+        )
+    }
+}
+
+/// Takes a step for each authorisation, some at a time, and logs the failures as one.
+async fn run_round<F: Future<Output = Result<()>>>(
+    name: &'static str,
+    authorisations: Result<Vec<Authorisation>, StoreError>,
+    step: impl Fn(Authorisation) -> F,
+) {
+    let authorisations = match authorisations {
+        Ok(authorisations) => authorisations,
+        Err(error) => {
+            tracing::warn!(round = name, %error, "waiting authorisations not read");
+            return;
+        }
+    };
+    let steps = authorisations.into_iter().map(|authorisation| {
+        let step = timeout(STEP_TIMEOUT, step(authorisation));
+        async { step.await.unwrap_or_else(|_| Err(late().into())).err() }
+    });
+    let mut steps = stream::iter(steps).buffer_unordered(MAX_CONCURRENT_QUERIES);
+    let (mut failed, mut first) = (0_usize, None);
+    while let Some(error) = steps.next().await {
+        failed += usize::from(error.is_some());
+        first = first.or(error);
+    }
+    if let Some(error) = first {
+        tracing::warn!(round = name, failed, first = %error, "external SCA methods failed, retrying");
+    }
+}
+
+fn late() -> ScaError {
+    ScaMethodsError::Unavailable("no answer in time".into()).into()
 }

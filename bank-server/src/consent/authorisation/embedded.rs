@@ -7,18 +7,19 @@ use shared_types::pki::eidas::OrganisationId;
 use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
 use shared_types::xs2a::consent::ConsentStatus;
 use subtle::ConstantTimeEq as _;
+use uuid::Uuid;
 
 use super::customer::ended_by;
 use super::{AuthorisationError, Authorisations, Result, Start, check_waiting};
+use crate::bank_service::request_id;
 use crate::domain::{
-    ApprovalFacts, ApprovedAccess, Authorisation, AuthorisationKey, ExternalMethodId, MethodId,
-    PsuId,
+    ApprovedAccess, Authorisation, AuthorisationKey, ExternalMethodId, MethodId, PsuId,
 };
 use crate::sca::external::AnswerKind;
 use crate::sca::{Challenge, OfferedMethod, ScaError, Source, Subject, totp_challenge};
 use crate::store::authorisations::{Advanced, Change, WaitingLimits};
 
-/// Time between two codes that the bank's own systems send for one authorisation.
+/// Time between two codes for one customer through one TPP.
 const BETWEEN_CODES: TimeDelta = TimeDelta::seconds(30);
 
 /// Outcome of a step.
@@ -100,24 +101,35 @@ impl Authorisations {
                 step.methods = self.sca.methods_for_tpp(psu).await?;
             }
             (ScaApproach::Embedded, ScaStatus::ScaMethodSelected, Some(method)) => {
-                step.chosen = self.offered(psu, method).await?;
-                step.challenge = Some(match method {
-                    MethodId::External(method) => self.start_external(now, psu, method).await?,
-                    _ => Challenge::Code(totp_challenge()),
-                });
+                step.chosen = self.sca.method_for_tpp(psu, method).await?;
+                step.challenge = self.challenge_again(now, psu, method).await?;
             }
             (ScaApproach::Decoupled, ScaStatus::Started, Some(method)) => {
-                step.chosen = self.offered(psu, method).await?;
+                step.chosen = self.sca.method_for_tpp(psu, method).await?;
             }
             _ => {}
         }
         Ok(step)
     }
 
-    /// That method, if the customer has it.
-    async fn offered(&self, psu: &PsuId, method: &MethodId) -> Result<Option<OfferedMethod>> {
-        let mut methods = self.sca.methods_for_tpp(psu).await?.into_iter();
-        Ok(methods.find(|offered| offered.id == *method))
+    /// The challenge of a repeated request. An external method has it only for the request that has
+    /// started it: another would replace it.
+    async fn challenge_again(
+        &self,
+        authorisation: &Authorisation,
+        psu: &PsuId,
+        method: &MethodId,
+    ) -> Result<Option<Challenge>> {
+        let MethodId::External(method) = method else {
+            return Ok(Some(Challenge::Code(totp_challenge())));
+        };
+        match request_id() {
+            Some(id) if self.challenges.is_of_request(&authorisation.id, id).await? => {
+                let challenge = self.start_code(authorisation, psu, method, id);
+                Ok(Some(challenge.await?))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The TPP names its customer.
@@ -200,15 +212,7 @@ impl Authorisations {
             (Some(psu), ScaStatus::PsuAuthenticated | ScaStatus::ScaMethodSelected) => psu.clone(),
             (_, status) => return Err(AuthorisationError::OutOfTurn(status)),
         };
-        if let (Some(MethodId::External(_)), ScaStatus::ScaMethodSelected) =
-            (&authorisation.method, authorisation.status)
-        {
-            let until = authorisation.last_action + BETWEEN_CODES;
-            if self.calendar.now() < until {
-                return Err(ScaError::Locked { until }.into());
-            }
-        }
-        let chosen = self.offered(&psu, &method).await?;
+        let chosen = self.sca.method_for_tpp(&psu, &method).await?;
         let chosen = chosen.ok_or(ScaError::NoSuchMethod)?;
         self.choose(&authorisation, &psu, chosen, key.tpp).await
     }
@@ -227,24 +231,33 @@ impl Authorisations {
             return Err(AuthorisationError::OutOfTurn(authorisation.status));
         };
         // A code is used up by a proof: none is taken that could approve nothing.
-        self.ready(key.id, psu, None).await?;
-        let source = Source::Tpp(key.tpp);
-        let proof = match method {
-            MethodId::External(method) => {
-                let facts = self.facts(&authorisation, psu).await?;
-                self.sca.prove_external(method, &facts, code, source).await
-            }
-            method => {
-                let subject = Subject::authorisation(key.id);
-                self.sca.prove(psu, method, &subject, code, source).await
-            }
+        self.ready(key.id, psu, None, None).await?;
+        let proving = async {
+            let proof = match method {
+                MethodId::External(method) => {
+                    let proving = self.sca.prove_external(psu, method, key.id, code, key.tpp);
+                    proving.await?
+                }
+                method => {
+                    let (subject, source) = (Subject::authorisation(key.id), Source::Tpp(key.tpp));
+                    self.sca.prove(psu, method, &subject, code, source).await?
+                }
+            };
+            self.approve(key.id, proof, None).await
         };
-        // With the last attempt, it has failed.
-        if let Err(ScaError::WrongAnswer { attempts_left: 0 } | ScaError::OtherFacts) = proof {
-            self.fail(&authorisation).await?;
+        match proving.await {
+            Ok(_) => self.find(key).await.map(Step::from),
+            Err(error) => {
+                // With the last attempt, it has failed.
+                if let AuthorisationError::Sca(
+                    ScaError::WrongAnswer { attempts_left: 0 } | ScaError::OtherFacts,
+                ) = error
+                {
+                    self.fail(&authorisation).await?;
+                }
+                Err(error)
+            }
         }
-        self.approve(key.id, proof?, None).await?;
-        self.find(key).await.map(Step::from)
     }
 
     /// The TPP confirms, with the code that the customer's browser has brought it, that this is
@@ -309,22 +322,21 @@ impl Authorisations {
         Ok(authorisation)
     }
 
-    /// The facts of an approval of all that is offered.
-    async fn facts(&self, authorisation: &Authorisation, psu: &PsuId) -> Result<ApprovalFacts> {
-        let request = self.request_of(authorisation.clone()).await?;
-        let offer = self.offer(&request, psu).await?;
-        Ok(request.facts(psu, &offer, None))
-    }
-
-    /// Starts a challenge of the bank's own systems, for all that is offered.
-    async fn start_external(
+    /// Starts a challenge of an external method for a code, for the TPP's request in which this is
+    /// called.
+    async fn start_code(
         &self,
         authorisation: &Authorisation,
         psu: &PsuId,
         method: &ExternalMethodId,
+        request_id: Uuid,
     ) -> Result<Challenge> {
-        let facts = self.facts(authorisation, psu).await?;
-        let data = self.sca.start_external(method, &facts).await?;
+        let request = self.request_of(authorisation.clone()).await?;
+        let offer = self.offer(&request, psu).await?;
+        let facts = request.facts(psu, &offer, None);
+        self.claim_challenge(authorisation, psu, request_id, BETWEEN_CODES)
+            .await?;
+        let data = self.sca.start_external(method, &facts, request_id).await?;
         Ok(Challenge::Code(data))
     }
 
@@ -335,40 +347,37 @@ impl Authorisations {
         chosen: OfferedMethod,
         tpp: &OrganisationId,
     ) -> Result<Step> {
-        // An approval in the bank's app takes place there: the approach is decoupled from here on.
-        if chosen.answer == AnswerKind::Approval {
-            let change = Change {
-                method: Some(&chosen.id),
-                approach: Some(ScaApproach::Decoupled),
-                ..Change::default()
-            };
-            let limits = self.limits(psu, &authorisation.consent_id);
-            let started = ScaStatus::Started;
-            let authorisation = self
-                .advance(authorisation, started, change, Some(limits))
-                .await?;
-            if let MethodId::External(method) = &chosen.id {
-                self.start_external(&authorisation, psu, method).await?;
-            }
-            return Ok(Step {
-                chosen: Some(chosen),
-                ..Step::from(authorisation)
-            });
-        }
         let challenge = match &chosen.id {
-            MethodId::External(method) => self.start_external(authorisation, psu, method).await?,
+            // The poller starts it.
+            MethodId::External(_) if chosen.answer == AnswerKind::Approval => Challenge::App,
+            MethodId::External(method) => {
+                let request_id = request_id().unwrap_or_else(|| self.randomness.uuid());
+                self.start_code(authorisation, psu, method, request_id)
+                    .await?
+            }
             method => {
                 let (subject, source) =
                     (Subject::authorisation(&authorisation.id), Source::Tpp(tpp));
                 self.sca.challenge(psu, method, &subject, source).await?
             }
         };
+        // An approval in the bank's app takes place there: the approach is decoupled from here on.
+        let in_app = challenge == Challenge::App;
+        let status = if in_app {
+            ScaStatus::Started
+        } else {
+            ScaStatus::ScaMethodSelected
+        };
+        let limits = in_app.then(|| self.limits(psu, &authorisation.consent_id));
         let change = Change {
             method: Some(&chosen.id),
+            approach: in_app.then_some(ScaApproach::Decoupled),
             ..Change::default()
         };
-        let selected = ScaStatus::ScaMethodSelected;
-        let authorisation = self.advance(authorisation, selected, change, None).await?;
+        let authorisation = self.advance(authorisation, status, change, limits).await?;
+        if let (MethodId::External(_), false) = (&chosen.id, in_app) {
+            self.challenges.sent(&authorisation.id, &chosen.id).await?;
+        }
         Ok(Step {
             chosen: Some(chosen),
             challenge: Some(challenge),

@@ -21,7 +21,6 @@ use shared_types::xs2a::consent::ConsentStatus;
 
 pub use self::customer::{ApprovalOutcome, ApprovalRequest, OfferedAccess};
 pub(crate) use self::decoupled::POLL_INTERVAL;
-use self::decoupled::Postponed;
 pub use self::embedded::Step;
 use super::{Event, NotTheCustomers, is_bank_offered, next};
 use crate::calendar::Calendar;
@@ -29,12 +28,12 @@ use crate::config::ScaConfig;
 use crate::core_banking::{CoreBanking, CoreBankingError};
 use crate::domain::{ApprovedAccess, Authorisation, AuthorisationKey, PsuId};
 use crate::keyed_locks::KeyedLocks;
-use crate::sca::external::ScaMethodsError;
 use crate::sca::{Sca, ScaError};
 pub use crate::store::authorisations::Start;
 use crate::store::authorisations::{
     ApprovalRules, Approved, AuthorisationStore, NewAuthorisation, Started, WaitingLimits,
 };
+use crate::store::challenges::Challenges;
 use crate::store::consents::Consents;
 use crate::store::customer_consents::CustomerConsents;
 use crate::store::{Database, StoreError};
@@ -53,6 +52,7 @@ pub struct Authorisations {
     store: AuthorisationStore,
     consents: Consents,
     given: CustomerConsents,
+    challenges: Challenges,
     core: Arc<dyn CoreBanking>,
     sca: Sca,
     calendar: Calendar,
@@ -60,7 +60,6 @@ pub struct Authorisations {
     rules: ScaConfig,
     /// Serialises concurrent identical requests to start an authorisation, by its id.
     starting: KeyedLocks,
-    postponed: Postponed,
 }
 
 /// Result of an operation on an authorisation.
@@ -126,20 +125,6 @@ pub enum AuthorisationError {
     Store(#[from] StoreError),
 }
 
-impl AuthorisationError {
-    /// Whether a later attempt at the same fails too.
-    fn is_final(&self) -> bool {
-        match self {
-            Self::Sca(ScaError::Store(error)) | Self::Store(error) => !error.is_transient(),
-            Self::Sca(
-                ScaError::Methods(ScaMethodsError::Unavailable(_)) | ScaError::Locked { .. },
-            )
-            | Self::CoreBanking(CoreBankingError::Unavailable(_)) => false,
-            _ => true,
-        }
-    }
-}
-
 /// The status of an authorisation at that time: after its lifetime without a step it has failed.
 #[must_use]
 pub fn current_status(
@@ -178,13 +163,13 @@ impl Authorisations {
             store: AuthorisationStore::new(database.clone()),
             consents: Consents::new(database.clone()),
             given: CustomerConsents::new(database.clone()),
+            challenges: Challenges::new(database.clone()),
             core,
             sca,
             calendar,
             randomness,
             rules,
             starting: KeyedLocks::default(),
-            postponed: Postponed::default(),
         }
     }
 

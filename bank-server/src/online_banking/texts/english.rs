@@ -379,7 +379,7 @@ texts! {
     } messages {
         done("access-ended") {
             title: "Access ended",
-            happened: "Your accounts are no longer visible to it.",
+            happened: "Your accounts are no longer visible to {name}.",
             to_do: "There is nothing more to do.",
         }
         not_running("no-access-to-end") {

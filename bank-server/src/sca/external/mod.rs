@@ -1,21 +1,23 @@
-//! SCA methods of the bank's own systems, such as codes by SMS and approvals in its app.
+//! External SCA methods: those of the bank's own systems, such as codes by SMS and approvals in its
+//! app.
 //!
 //! A bank developer implements [`ScaMethods`] and hands it to [`crate::BankServer`], or puts an
 //! HTTP API in front of the bank's systems ([`http`]).
 
+mod challenges;
 pub mod http;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared_types::xs2a::authorisation::{AuthenticationObject, AuthenticationType, ChallengeData};
-use shared_types::xs2a::text::Text;
-use subtle::ConstantTimeEq as _;
+use shared_types::xs2a::authorisation::{AuthenticationType, ChallengeData};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Proof, ScaError, Subject};
-use crate::domain::{ApprovalFacts, ExternalMethodId, MethodId, PsuId};
+pub(crate) use self::challenges::ExternalAnswer;
+pub use self::challenges::OfferedMethod;
+use super::ScaError;
+use crate::domain::{ApprovalFacts, ExternalMethodId, PsuId};
 
 /// SCA methods of the bank's own systems, for approvals through a TPP (embedded approach) and
 /// beside it (decoupled approach).
@@ -42,8 +44,9 @@ pub trait ScaMethods: Send + Sync {
     /// second.
     async fn poll(&self, challenge_id: &str) -> Result<ChallengeState, ScaMethodsError>;
 
-    /// Verifies a code that the customer has entered. A right code counts once; after a few wrong
-    /// ones the challenge is [over](ChallengeState::Over).
+    /// Verifies a code that the customer has entered. After a right one the challenge stays
+    /// [approved](ChallengeState::Approved); after a few wrong ones it is
+    /// [over](ChallengeState::Over).
     async fn verify(
         &self,
         challenge_id: &str,
@@ -72,8 +75,7 @@ pub struct ExternalMethod {
 pub enum AnswerKind {
     /// A code, which the customer enters at the TPP: one element, beside the password.
     Code,
-    /// An approval in the bank's app. In the decoupled approach the app authenticates the customer
-    /// with both elements.
+    /// An approval in the bank's app, which authenticates the customer with both elements.
     Approval,
 }
 
@@ -122,10 +124,10 @@ pub enum ScaMethodsError {
         until: DateTime<Utc>,
     },
     /// Temporary: a later attempt can succeed.
-    #[error("SCA methods: {0}")]
+    #[error("SCA methods service unavailable: {0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A fault of the systems.
-    #[error("SCA methods: {0}")]
+    #[error("SCA methods service failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -133,43 +135,8 @@ impl From<ScaMethodsError> for ScaError {
     fn from(error: ScaMethodsError) -> Self {
         match error {
             ScaMethodsError::NoSuchMethod => Self::NoSuchMethod,
-            ScaMethodsError::TooMany { until } => Self::Locked { until },
-            error => Self::Methods(error),
+            ScaMethodsError::TooMany { until } => Self::TooManyChallenges { until },
+            error => Self::External(error),
         }
-    }
-}
-
-impl From<ExternalMethod> for AuthenticationObject {
-    fn from(method: ExternalMethod) -> Self {
-        Self {
-            authentication_type: method.authentication_type,
-            authentication_version: None,
-            authentication_method_id: Text::cut(method.id.as_str()),
-            name: Some(method.name),
-            explanation: method.explanation,
-        }
-    }
-}
-
-/// An approval by an external method, before it is compared with what is to be approved.
-pub(crate) struct ExternalApproval {
-    pub(super) method: ExternalMethodId,
-    pub(super) facts_digest: String,
-    pub(super) at: DateTime<Utc>,
-}
-
-impl ExternalApproval {
-    /// The proof for these facts. Fails if the customer has approved others.
-    pub(crate) fn prove(self, facts: &ApprovalFacts) -> Result<Proof, ScaError> {
-        let expected = facts.digest();
-        if !bool::from(expected.as_bytes().ct_eq(self.facts_digest.as_bytes())) {
-            return Err(ScaError::OtherFacts);
-        }
-        Ok(Proof {
-            psu: PsuId(facts.customer_id.clone()),
-            subject: Subject::authorisation(&facts.authorisation_id),
-            method: MethodId::External(self.method),
-            at: self.at,
-        })
     }
 }

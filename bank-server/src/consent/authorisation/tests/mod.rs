@@ -8,6 +8,7 @@ macro_rules! assert_refused {
 }
 
 mod customer;
+mod decoupled;
 mod embedded;
 
 use std::net::{IpAddr, Ipv4Addr};

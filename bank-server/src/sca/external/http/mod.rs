@@ -42,7 +42,7 @@ const KIND: ServiceKind = ServiceKind {
     name: "SCA methods service",
     metric: "sca_methods_queries",
     help: "Queries to the SCA methods of the bank's own, by operation and outcome",
-    // A code counts once: repeated, a right one would be wrong.
+    // A second attempt counts as one.
     not_repeated: &[VERIFY.name],
 };
 
@@ -81,22 +81,14 @@ impl HttpScaMethods {
             ScaMethodsError::Failed(Box::new(error))
         })
     }
+}
 
-    fn error(&self, error: ServiceError) -> ScaMethodsError {
-        match error {
-            ServiceError::Status {
-                status: 429,
-                retry_after,
-                ..
-            } => {
-                let wait = TimeDelta::from_std(retry_after).unwrap_or(MAX_WAIT);
-                let wait = if wait.is_zero() { DEFAULT_WAIT } else { wait };
-                ScaMethodsError::TooMany {
-                    until: self.clock.now() + wait.min(MAX_WAIT),
-                }
-            }
-            error if error.is_transient() => ScaMethodsError::Unavailable(Box::new(error)),
-            error => ScaMethodsError::Failed(Box::new(error)),
+impl From<ServiceError> for ScaMethodsError {
+    fn from(error: ServiceError) -> Self {
+        if error.is_transient() {
+            Self::Unavailable(Box::new(error))
+        } else {
+            Self::Failed(Box::new(error))
         }
     }
 }
@@ -105,8 +97,7 @@ impl HttpScaMethods {
 impl ScaMethods for HttpScaMethods {
     async fn ready(&self) -> Result<(), ScaMethodsError> {
         let operation = Operation::one("ready");
-        let answer = self.service.get(operation.name).await;
-        let answer: wire::Ready = answer.map_err(|error| self.error(error))?;
+        let answer: wire::Ready = self.service.get(operation.name).await?;
         let major = answer.version.split('.').next();
         let validated = match major {
             Some("1") => Ok(()),
@@ -118,8 +109,7 @@ impl ScaMethods for HttpScaMethods {
     async fn methods_of(&self, psu: &PsuId) -> Result<Vec<ExternalMethod>, ScaMethodsError> {
         let PsuId(customer_id) = psu;
         let query = wire::CustomerMethodsQuery { customer_id };
-        let answer = self.service.query(CUSTOMER_METHODS, &query).await;
-        let answer: wire::CustomerMethods = answer.map_err(|error| self.error(error))?;
+        let answer: wire::CustomerMethods = self.service.query(CUSTOMER_METHODS, &query).await?;
         let validated = same("customerId", &answer.customer_id, customer_id)
             .and_then(|()| methods(answer.methods));
         self.conform(CUSTOMER_METHODS, validated)
@@ -140,7 +130,17 @@ impl ScaMethods for HttpScaMethods {
         let answer = self.service.query(START, &query).await;
         let answer: wire::Started = answer.map_err(|error| match error {
             ServiceError::Status { status: 404, .. } => ScaMethodsError::NoSuchMethod,
-            error => self.error(error),
+            ServiceError::Status {
+                status: 429,
+                retry_after,
+                ..
+            } => {
+                let wait = TimeDelta::from_std(retry_after).unwrap_or(MAX_WAIT);
+                let wait = if wait.is_zero() { DEFAULT_WAIT } else { wait };
+                let until = self.clock.now() + wait.min(MAX_WAIT);
+                ScaMethodsError::TooMany { until }
+            }
+            error => error.into(),
         })?;
         let same = same("challengeId", &answer.challenge_id, query.challenge_id);
         self.conform(START, same)?;
@@ -149,8 +149,7 @@ impl ScaMethods for HttpScaMethods {
 
     async fn poll(&self, challenge_id: &str) -> Result<ChallengeState, ScaMethodsError> {
         let query = wire::StateQuery { challenge_id };
-        let answer = self.service.query(STATE, &query).await;
-        let answer = answer.map_err(|error| self.error(error))?;
+        let answer = self.service.query(STATE, &query).await?;
         self.conform(STATE, state(answer, challenge_id))
     }
 
@@ -160,8 +159,7 @@ impl ScaMethods for HttpScaMethods {
         code: &str,
     ) -> Result<ChallengeState, ScaMethodsError> {
         let query = wire::CodeQuery { challenge_id, code };
-        let answer = self.service.query(VERIFY, &query).await;
-        let answer = answer.map_err(|error| self.error(error))?;
+        let answer = self.service.query(VERIFY, &query).await?;
         self.conform(VERIFY, state(answer, challenge_id))
     }
 }

@@ -48,6 +48,7 @@ fn customer_methods() {}
     responses(
         (status = 200, description = "The answer", body = wire::Started),
         (status = 404, description = "The customer does not have this method"),
+        (status = 429, description = "Too many codes or requests were sent to the customer. With Retry-After"),
     ),
 )]
 #[expect(dead_code, reason = "carries the description of the operation")]
