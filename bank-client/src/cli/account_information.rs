@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::ready;
+use std::io::{self, IsTerminal as _};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
@@ -141,12 +142,14 @@ fn account_names(accounts: &[AccountDetails]) -> Vec<String> {
     accounts.iter().map(name).collect()
 }
 
-/// Notes which commands list card accounts, because the printed list has none.
+/// Notes which commands list card accounts, because the printed list has none. For JSON and CSV, to
+/// a terminal only.
 fn note_card_commands(screen: Screen, exit: Exit, commands: &[&str]) {
-    if screen.format == Format::Table && exit == Exit::Done {
+    let is_read = screen.format == Format::Table || io::stderr().is_terminal();
+    if is_read && exit == Exit::Done {
         note("card accounts are listed with:");
         for command in commands {
-            note(format!("  {command}"));
+            note(format!("  bank-client {command}"));
         }
     }
 }

@@ -218,6 +218,7 @@ impl Screen {
             out: AutoStream::auto(io::stdout().lock()),
             printed: 0,
             rows: Vec::new(),
+            left_out: Vec::new(),
             list: std::marker::PhantomData,
         }
     }
@@ -231,15 +232,17 @@ impl Screen {
         Ok(())
     }
 
-    /// Formats rows as a table, without empty columns.
-    pub(super) fn table(self, columns: &[Column], rows: Vec<Vec<String>>) -> String {
+    /// Formats rows as a table, without empty columns. Returns the names of the columns too for
+    /// which there is no room.
+    fn table(self, columns: &[Column], rows: Vec<Vec<String>>) -> (String, Vec<&'static str>) {
         let is_filled = |index: &usize| {
             let mut cells = rows.iter().filter_map(|row| row.get(*index));
             rows.is_empty() || cells.any(|cell| !cell.is_empty())
         };
         let mut shown: Vec<bool> = (0..columns.len()).map(|index| is_filled(&index)).collect();
+        let mut left_out = Vec::new();
         if let Some(width) = self.width {
-            hide_optional_columns(columns, &rows, &mut shown, width.into());
+            left_out = hide_optional_columns(columns, &rows, &mut shown, width.into());
         }
         let columns: Vec<Column> = visible(columns.iter().copied(), &shown).collect();
         let mut table = Table::new();
@@ -267,17 +270,17 @@ impl Screen {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        table.to_string()
+        (table.to_string(), left_out)
     }
 }
 
-/// Hides optional columns, the last first, until the rest fits.
+/// Hides optional columns, the last first, until the rest fits. Returns their names, in order.
 fn hide_optional_columns(
     columns: &[Column],
     rows: &[Vec<String>],
     shown: &mut [bool],
     room: usize,
-) {
+) -> Vec<&'static str> {
     let widths: Vec<usize> = columns
         .iter()
         .enumerate()
@@ -288,17 +291,21 @@ fn hide_optional_columns(
             lines.map(console::measure_text_width).max().unwrap_or(0) + 3
         })
         .collect();
+    let mut left_out = Vec::new();
     for index in (0..columns.len()).rev() {
         let wide: usize = visible(widths.iter(), shown).sum();
         if wide <= room {
-            return;
+            break;
         }
         if let (Some(column), Some(shown)) = (columns.get(index), shown.get_mut(index))
             && column.is_optional
+            && *shown
         {
             *shown = false;
+            left_out.insert(0, column.name);
         }
     }
+    left_out
 }
 
 /// The items at indices that are shown.
@@ -339,7 +346,7 @@ pub(super) fn consent_table(screen: Screen, consent: &ConsentInformation) -> Str
     if access.all_psd2.is_some() {
         row("accounts", "all".to_owned());
     }
-    screen.table(&[text("consent"), text("")], rows)
+    screen.table(&[text("consent"), text("")], rows).0
 }
 
 /// A cell without control characters; negative amounts are red.
@@ -372,6 +379,8 @@ pub(super) struct Printer<L> {
     out: AutoStream<StdoutLock<'static>>,
     printed: usize,
     rows: Vec<Vec<String>>,
+    /// Columns for which a table had no room.
+    left_out: Vec<&'static str>,
     list: std::marker::PhantomData<fn(L)>,
 }
 
@@ -425,7 +434,15 @@ impl<L: ListRow> Printer<L> {
                 }
             }
         }
-        Ok(self.out.flush()?)
+        self.out.flush()?;
+        drop(self.out);
+        if !self.left_out.is_empty() {
+            let names = self.left_out.join(", ");
+            note(format!(
+                "no room for: {names} (a wider terminal, or --json, has all)"
+            ));
+        }
+        Ok(())
     }
 
     /// Like [`finish`](Self::finish), but prints no empty table.
@@ -442,7 +459,12 @@ impl<L: ListRow> Printer<L> {
 
     fn table(&mut self) -> io::Result<()> {
         let columns: Vec<Column> = L::COLUMNS.iter().map(|(column, _)| *column).collect();
-        let table = self.screen.table(&columns, std::mem::take(&mut self.rows));
+        let (table, left_out) = self.screen.table(&columns, std::mem::take(&mut self.rows));
+        for name in left_out {
+            if !self.left_out.contains(&name) {
+                self.left_out.push(name);
+            }
+        }
         writeln!(self.out, "{table}")
     }
 }
@@ -550,15 +572,18 @@ mod tests {
                 width: Some(width),
             };
             let rows = vec![row.map(str::to_owned).to_vec()];
-            let table = screen.table(&columns, rows);
-            anstream::adapter::strip_str(&table).to_string()
+            let (table, names) = screen.table(&columns, rows);
+            (anstream::adapter::strip_str(&table).to_string(), names)
         };
         for (width, left_out) in [
             (80, [false, false]),
             (45, [false, true]),
             (25, [true, true]),
         ] {
-            let table = table(width);
+            let (table, names) = table(width);
+            let hidden = ["id", "history"].into_iter().zip(left_out);
+            let hidden = hidden.filter_map(|(name, is_hidden)| is_hidden.then_some(name));
+            assert_eq!(names, hidden.collect::<Vec<_>>(), "{width}");
             let missing = [row[1], row[3]].map(|cell| !table.contains(cell));
             assert_eq!(missing, left_out, "{width}: {table}");
             assert!(
@@ -578,14 +603,16 @@ mod tests {
         let long = "a very long name indeed ".repeat(5);
         let rows = || vec![vec![long.clone(), "-1.00 EUR".to_owned()]];
         for width in [30, 60] {
-            let table = anstream::adapter::strip_str(&screen(Some(width)).table(&columns, rows()))
-                .to_string();
+            let table =
+                anstream::adapter::strip_str(&screen(Some(width)).table(&columns, rows()).0)
+                    .to_string();
             let widest = table.lines().map(|line| line.chars().count()).max();
             assert!(widest <= Some(width.into()), "{table}");
         }
         assert!(
             screen(None)
                 .table(&columns, rows())
+                .0
                 .contains(long.trim_end())
         );
     }
