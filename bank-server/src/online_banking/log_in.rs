@@ -38,7 +38,7 @@ async fn page(visit: Visitor, request: HttpRequest) -> HttpResponse {
     if let Some(customer) = visit.customer() {
         return already(&visit, &customer.0, &to);
     }
-    let begun = LogIn::new(&visit.state, to, second_factor::method_of(query));
+    let begun = LogIn::new(&visit.state, to, second_factor::method_of(query).as_ref());
     begun.page(&visit, "", &FieldErrors::default())
 }
 
@@ -63,8 +63,8 @@ struct LogIn {
 
 impl LogIn {
     /// With a code, unless a passkey is wanted and the bank has passkeys.
-    fn new(state: &OnlineBanking, to: Destination, method: Option<MethodId>) -> Self {
-        let with_passkey = method == Some(MethodId::Passkey) && state.sca.passkeys().is_some();
+    fn new(state: &OnlineBanking, to: Destination, method: Option<&MethodId>) -> Self {
+        let with_passkey = method == Some(&MethodId::Passkey) && state.sca.passkeys().is_some();
         Self { to, with_passkey }
     }
 
@@ -217,8 +217,14 @@ async fn log_in(visit: Visitor, body: FormBody) -> PageResult {
     let customer = form.field("customer")?.trim();
     let password = form.field("password")?;
     let code = form.optional(CODE).unwrap_or_default().trim();
-    let method = form.optional(METHOD).and_then(|name| name.parse().ok());
-    let log_in = LogIn::new(state, Destination::or_start(form.optional("to")), method);
+    let method = form
+        .optional(METHOD)
+        .and_then(|name| name.parse::<MethodId>().ok());
+    let log_in = LogIn::new(
+        state,
+        Destination::or_start(form.optional("to")),
+        method.as_ref(),
+    );
     let (texts, factor) = (&state.texts.log_in, &state.texts.second_factor);
     let mut missing = FieldErrors::default();
     for (name, value, text) in [
@@ -311,7 +317,7 @@ async fn finish(visit: Visitor, body: FormBody) -> PageResult {
     let waiting = PasskeyLogIn::open(&visit, form.field(SEALED)?);
     let waiting = waiting.ok_or_else(Problem::form_unreadable)?;
     let to = Destination::or_start(Some(&waiting.to));
-    let log_in = LogIn::new(&visit.state, to, Some(MethodId::Passkey));
+    let log_in = LogIn::new(&visit.state, to, Some(&MethodId::Passkey));
     let Some(credentials) = waiting.credentials else {
         return log_in.failed(&visit, ScaError::WrongCredentials);
     };

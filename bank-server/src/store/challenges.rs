@@ -75,9 +75,6 @@ impl Challenges {
         now: DateTime<Utc>,
     ) -> Result<Claim> {
         let request_id = request_id.to_string();
-        let mut transaction = self.database.begin_write().await?;
-        // No other challenge for this customer is claimed until the transaction ends.
-        transaction.take(AdvisoryLock::Customer(psu)).await?;
         let repeated: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM authorisation WHERE id = $1 AND status = $2 AND \
              challenge_request = $3 AND challenge IN ('claimed', 'sent')",
@@ -85,11 +82,14 @@ impl Challenges {
         .bind(&seen.id)
         .bind(seen.status.as_str())
         .bind(&request_id)
-        .fetch_one(&mut *transaction)
+        .fetch_one(self.database.pool())
         .await?;
         if repeated > 0 {
             return Ok(Claim::Granted);
         }
+        let mut transaction = self.database.begin_write().await?;
+        // No other challenge for this customer is claimed until the transaction ends.
+        transaction.take(AdvisoryLock::Customer(psu)).await?;
         let (first, last, number): (i64, i64, i64) = sqlx::query_as(
             "SELECT COALESCE(MIN(a.challenge_claimed), 0), COALESCE(MAX(a.challenge_claimed), 0), \
              COALESCE(CAST(SUM(a.challenges) AS BIGINT), 0) \

@@ -109,7 +109,7 @@ pub(super) fn psu_message(authorisation: &Authorisation) -> Option<Text<500>> {
             "Please approve the request in your bank's app."
         }
         (ScaApproach::Embedded, ScaStatus::ScaMethodSelected, Some(MethodId::External(_))) => {
-            "Please enter the code that your bank has sent you."
+            "Please enter the code."
         }
         (ScaApproach::Embedded, ScaStatus::ScaMethodSelected, _) => {
             "Please enter the code that your authenticator shows."

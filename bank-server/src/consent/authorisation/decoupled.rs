@@ -28,7 +28,7 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_CONCURRENT_QUERIES: usize = 8;
 
 /// Time limit of one authorisation in a round.
-const STEP_TIMEOUT: Duration = Duration::from_secs(60);
+const STEP_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Authorisations {
     /// Starts the challenges of authorisations that have none yet.
