@@ -88,11 +88,14 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
     let pages_key =
         pages_key.map(|problem| ConfigError::new("online_banking.private_key", problem.text));
     let of_core = health.http_core.as_ref().map(|core| core.problems());
+    let of_provider = health.identity_provider.as_ref();
+    let of_provider = of_provider.map(IdentityProvider::problems);
     let problems: Vec<String> = trust
         .problems
         .iter()
         .chain(&pages_key)
         .chain(of_core.iter().flatten())
+        .chain(of_provider.iter().flatten())
         .map(ToString::to_string)
         .collect();
     let closed = if trust.closed { "closed" } else { "ready" };

@@ -291,6 +291,7 @@ impl BankServer {
             PeriodicWork {
                 removal,
                 http_core: app_context.http_core,
+                identity_provider: app_context.identity_provider,
             },
             xs2a,
             health,

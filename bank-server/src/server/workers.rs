@@ -29,6 +29,7 @@ use super::removal::{self, Removal};
 use crate::config::{Config, LimitsConfig};
 use crate::core_banking::http::HttpCore;
 use crate::identity::{LicenceSource, Licences};
+use crate::identity_provider::IdentityProvider;
 use crate::online_banking::listener::BrowserListener;
 use crate::online_banking::{self, OnlineBanking};
 use crate::operator::{self, Health};
@@ -57,7 +58,7 @@ pub(super) struct TrustUpdates {
     pub(super) crl_cache: Option<Arc<dyn SharedCrlCache>>,
 }
 
-/// Interval at which the files of the core's certificates are looked at.
+/// Interval at which the files of the bank's other services are looked at.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Work that the bank does from time to time.
@@ -65,11 +66,17 @@ pub(super) struct PeriodicWork {
     pub(super) removal: Removal,
     /// A core whose certificates are read again when their files change.
     pub(super) http_core: Option<Arc<HttpCore>>,
+    /// An identity provider, whose files are read again in the same way.
+    pub(super) identity_provider: Option<IdentityProvider>,
 }
 
 impl PeriodicWork {
     fn spawn(self, app_runtime: &Handle) {
-        let Self { removal, http_core } = self;
+        let Self {
+            removal,
+            http_core,
+            identity_provider,
+        } = self;
         let removing = async move || removal.run_if_due().await;
         actix_rt::spawn(run_periodically(
             removal::POLL_INTERVAL,
@@ -77,19 +84,30 @@ impl PeriodicWork {
             app_runtime.clone(),
         ));
         if let Some(core) = http_core {
-            let reloading = async move || {
-                let core = Arc::clone(&core);
-                if let Err(error) = tokio::task::spawn_blocking(move || core.reload()).await {
-                    tracing::error!(%error, "reload of the core's certificates failed");
-                }
-            };
-            actix_rt::spawn(run_periodically(
-                RELOAD_INTERVAL,
-                reloading,
-                app_runtime.clone(),
-            ));
+            spawn_reload("core banking", move || core.reload(), app_runtime);
+        }
+        if let Some(provider) = identity_provider {
+            spawn_reload("identity provider", move || provider.reload(), app_runtime);
         }
     }
+}
+
+/// Looks at changed files of a service of the bank from time to time.
+fn spawn_reload(
+    service: &'static str,
+    reload: impl Fn() + Clone + Send + 'static,
+    app_runtime: &Handle,
+) {
+    let reloading = async move || {
+        if let Err(error) = tokio::task::spawn_blocking(reload.clone()).await {
+            tracing::error!(%error, service, "reload of changed files failed");
+        }
+    };
+    actix_rt::spawn(run_periodically(
+        RELOAD_INTERVAL,
+        reloading,
+        app_runtime.clone(),
+    ));
 }
 
 /// Interval of due work in online banking.

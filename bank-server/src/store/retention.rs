@@ -14,7 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::{AdvisoryLock, Database, Result};
+use super::{AdvisoryLock, Database, Result, identity_requests};
 use crate::config::RetentionConfig;
 
 /// Removes rows past their retention period.
@@ -169,6 +169,9 @@ impl Retention {
         .map(time);
         let phones = (now - self.phones).timestamp();
         let counted = day(periods.counters_days);
+        // The next request removes them as well.
+        let [requests, authentications] =
+            [1, 2].map(|times| (now - identity_requests::LIFETIME * times).timestamp());
         let now = now.timestamp();
         // Of one table each: its key, and which rows are old.
         let old = [
@@ -205,6 +208,12 @@ impl Retention {
                 format!("noted < {before}"),
             ),
             ("acquainted", "stamp", format!("since < {before}")),
+            ("identity_request", "state", format!("begun < {requests}")),
+            (
+                "identity_authentication",
+                "digest",
+                format!("used < {authentications}"),
+            ),
             (
                 "connection",
                 "id",
