@@ -335,7 +335,7 @@ mod tests {
         fill(&database, "many devices", RESERVED - 1).await;
         assert_eq!(put(true, 1).await, None);
         assert_eq!(put(true, 1).await, full);
-        assert_eq!(put(false, 10).await, None);
+        assert_eq!(put(false, 11).await, None);
         assert_eq!(rows(&database).await, 1);
     }
 }

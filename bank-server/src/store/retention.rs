@@ -492,6 +492,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn requests_to_the_identity_provider_go_without_another_log_in() {
+        let (database, _folder) = tests::database().await;
+        for minutes in [5, 15, 25] {
+            let then = (now() - TimeDelta::minutes(minutes)).timestamp();
+            for statement in [
+                format!("INSERT INTO identity_request VALUES ('{minutes}', 'sealed', {then})"),
+                format!("INSERT INTO identity_authentication VALUES ('{minutes}', {then})"),
+            ] {
+                run(&database, &statement).await;
+            }
+        }
+        assert_eq!(removed(&database).await, 3);
+        let requests = ids(&database, "SELECT state FROM identity_request").await;
+        assert_eq!(requests, ["5"]);
+        let used = "SELECT digest FROM identity_authentication ORDER BY digest";
+        assert_eq!(ids(&database, used).await, ["15", "5"]);
+    }
+
+    #[tokio::test]
     async fn a_tpp_goes_with_its_last_consent() {
         let (database, _folder) = tests::database().await;
         for (id, tpp, acted) in [

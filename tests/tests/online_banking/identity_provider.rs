@@ -1088,8 +1088,8 @@ async fn changed_anchors_are_used_and_an_expired_certificate_ends_open_connectio
         let (certificate, key) = authority.party_for((now - 60, until), &extensions);
         identity(&[&certificate], &key)
     };
-    let (shows, shown) = watch::channel(issued(&first, now + 60 * 60));
-    let front = tls_terminator::start_without_clients(shown, *provider.server.address()).await;
+    let (presented, identities) = watch::channel(issued(&first, now + 60 * 60));
+    let front = tls_terminator::start_without_clients(identities, *provider.server.address()).await;
     provider.move_to(&format!("https://{front}"));
     let anchors = banks.folder.path().join("provider-ca.pem");
     files::replace(&anchors, first.certificate.to_pem().unwrap());
@@ -1110,7 +1110,7 @@ async fn changed_anchors_are_used_and_an_expired_certificate_ends_open_connectio
         (scene.tab().get("/log-in").await.status == 503).then_some(())
     })
     .await;
-    shows.send_replace(issued(&second, VALID.1));
+    presented.send_replace(issued(&second, VALID.1));
     assert_eq!(
         scene.tab().get("/log-in").await.status,
         503,
@@ -1530,6 +1530,23 @@ async fn in_chromium_a_consent_is_approved_at_npms_oidc_provider() {
     browser.press("Yes, sign me out").await;
     browser.sees_heading("You are logged out").await;
     browser.look_at("identity-provider-logged-out").await;
+    browser.follow("Log in").await;
+    browser.sees_heading("Sign in").await;
+
+    // A click on another site begins a log-in; the site itself does not.
+    let log_in = format!("{}/log-in", scene.pages());
+    let other_site = |html: String| {
+        let encoded = STANDARD.encode(html);
+        format!("data:text/html;base64,{encoded}")
+    };
+    let link = other_site(format!("<a href='{log_in}'>Log in</a>"));
+    browser.open(&link).await;
+    browser.follow("Log in").await;
+    browser.sees_heading("Sign in").await;
+    let refresh = format!("<meta http-equiv='refresh' content='0; url={log_in}'>");
+    browser.open(&other_site(refresh)).await;
+    browser.sees_heading("Log in").await;
+    browser.look_at("identity-provider-begin").await;
     browser.follow("Log in").await;
     browser.sees_heading("Sign in").await;
 }
