@@ -96,11 +96,14 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
         pages_key.map(|problem| ConfigError::new("online_banking.private_key", problem.text));
     let of_services = health.services.iter().map(|service| service.problems());
     let of_services: Vec<_> = of_services.flatten().collect();
+    let of_provider = health.identity_provider.as_ref();
+    let of_provider = of_provider.map(IdentityProvider::problems);
     let problems: Vec<String> = trust
         .problems
         .iter()
         .chain(&pages_key)
         .chain(&of_services)
+        .chain(of_provider.iter().flatten())
         .map(ToString::to_string)
         .collect();
     let closed = if trust.closed { "closed" } else { "ready" };

@@ -63,6 +63,12 @@ pub fn host(name: &str) -> Extension {
     )
 }
 
+/// subjectAltName: 127.0.0.1.
+pub fn loopback() -> Extension {
+    let address = der(0x87, &[&[127, 0, 0, 1]]);
+    ("2.5.29.17", false, der(0x30, &[&address]))
+}
+
 /// The extensions of a party's certificate.
 pub fn of_party() -> Vec<Extension> {
     vec![signs(), both_ends(), host("party.example")]
@@ -168,13 +174,22 @@ impl Ca {
 
     /// A party's certificate and its key.
     pub fn party(&self, extensions: &[Extension]) -> (X509, PKey<Private>) {
+        self.party_for(VALID, extensions)
+    }
+
+    /// The same, with that validity.
+    pub fn party_for(
+        &self,
+        validity: (i64, i64),
+        extensions: &[Extension],
+    ) -> (X509, PKey<Private>) {
         let key = key();
         let certificate = issue(
             &name("party"),
             &key,
             &self.name,
             &self.key,
-            VALID,
+            validity,
             extensions,
         );
         (certificate, key)

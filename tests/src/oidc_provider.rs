@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::child_process::ChildProcess;
 use crate::files;
-use crate::issuing::{Ca, Extension, both_ends, der, signs};
+use crate::issuing::{Ca, both_ends, loopback, signs};
 use crate::programs;
 use crate::scripted_provider::{CLIENT, SigningKey};
 
@@ -127,10 +127,4 @@ impl OidcProvider {
             response_timeout_seconds: 10,
         }
     }
-}
-
-/// subjectAltName: 127.0.0.1.
-fn loopback() -> Extension {
-    let address = der(0x87, &[&[127, 0, 0, 1]]);
-    ("2.5.29.17", false, der(0x30, &[&address]))
 }

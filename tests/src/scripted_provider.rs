@@ -1,4 +1,4 @@
-//! OpenID Connect provider whose ID tokens a test writes itself, over plain HTTP on loopback.
+//! OpenID Connect provider whose ID tokens a test writes itself, over HTTP on loopback.
 //!
 //! It signs on OpenSSL: what it issues is no work of the library that the bank verifies with.
 
@@ -29,6 +29,7 @@ pub const ACR: &str = "urn:test:sca";
 /// The provider. Its endpoints answer what was set last.
 pub struct ScriptedProvider {
     pub server: MockServer,
+    issuer: String,
     answers: Answers,
     /// The key that it signs with.
     pub key: SigningKey,
@@ -134,6 +135,7 @@ impl ScriptedProvider {
             .mount(&server)
             .await;
         let provider = Self {
+            issuer: server.uri(),
             server,
             answers,
             key: SigningKey::new("first"),
@@ -144,7 +146,13 @@ impl ScriptedProvider {
     }
 
     pub fn issuer(&self) -> String {
-        self.server.uri()
+        self.issuer.clone()
+    }
+
+    /// Lets it be reached at another address, such as that of a TLS terminator.
+    pub fn move_to(&mut self, issuer: &str) {
+        issuer.clone_into(&mut self.issuer);
+        self.announce(&json!({}));
     }
 
     /// The bank's section for it. Writes the secret beside the configuration.

@@ -1,4 +1,4 @@
-//! TLS terminator: accepts mutual TLS and forwards plain HTTP.
+//! TLS terminator: accepts TLS, with client certificates or without, and forwards plain HTTP.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,9 @@ use rustls_pki_types::pem::PemObject as _;
 use shared_types::pki::certificate::CertificateSummary;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::sdk::credentials;
 
@@ -65,45 +67,72 @@ pub async fn start_noting(
                     .lock()
                     .unwrap()
                     .push(CertificateSummary::of(&leaf).serial);
-                let plain = TcpStream::connect(behind).await.unwrap();
-                let (mut from_peer, mut to_peer) = tokio::io::split(tls);
-                let (mut from_behind, mut to_behind) = plain.into_split();
-                let most = match manners {
-                    Manners::Honest => u64::MAX,
-                    Manners::CutAfter(bytes) => bytes as u64,
-                };
-                let onward =
-                    tokio::spawn(
-                        async move { tokio::io::copy(&mut from_peer, &mut to_behind).await },
-                    );
-                let _ = tokio::io::copy(&mut (&mut from_behind).take(most), &mut to_peer).await;
-                let _ = to_peer.shutdown().await;
-                onward.abort();
+                relay(tls, behind, manners).await;
             });
         }
     });
     (address, shown)
 }
 
+/// Listens with the identity of that moment, for clients without a certificate.
+pub async fn start_without_clients(
+    identity: watch::Receiver<Identity>,
+    behind: SocketAddr,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let config = server(&identity.borrow(), None, "http/1.1");
+            tokio::spawn(async move {
+                if let Ok(tls) = TlsAcceptor::from(config).accept(tcp).await {
+                    relay(tls, behind, Manners::Honest).await;
+                }
+            });
+        }
+    });
+    address
+}
+
+async fn relay(tls: TlsStream<TcpStream>, behind: SocketAddr, manners: Manners) {
+    let plain = TcpStream::connect(behind).await.unwrap();
+    let (mut from_peer, mut to_peer) = tokio::io::split(tls);
+    let (mut from_behind, mut to_behind) = plain.into_split();
+    let most = match manners {
+        Manners::Honest => u64::MAX,
+        Manners::CutAfter(bytes) => bytes as u64,
+    };
+    let onward = tokio::spawn(async move { tokio::io::copy(&mut from_peer, &mut to_behind).await });
+    let _ = tokio::io::copy(&mut (&mut from_behind).take(most), &mut to_peer).await;
+    let _ = to_peer.shutdown().await;
+    onward.abort();
+}
+
 /// Mutual TLS with that identity, for whom `client_ca` vouches, and that protocol of HTTP.
 pub fn acceptor(identity: &Identity, client_ca: &str, http: &str) -> TlsAcceptor {
+    TlsAcceptor::from(server(identity, Some(client_ca), http))
+}
+
+fn server(identity: &Identity, client_ca: Option<&str>, http: &str) -> Arc<ServerConfig> {
     let provider = provider();
-    let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(client_ca.as_bytes()).unwrap())
-        .unwrap();
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .build()
-            .unwrap();
-    let credentials = credentials(identity);
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(
-            credentials.certified_key(),
-        )));
+        .unwrap();
+    let builder = match client_ca {
+        Some(client_ca) => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots
+                .add(CertificateDer::from_pem_slice(client_ca.as_bytes()).unwrap())
+                .unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let credentials = credentials(identity);
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(
+        credentials.certified_key(),
+    )));
     config.alpn_protocols = vec![http.as_bytes().to_vec()];
-    TlsAcceptor::from(Arc::new(config))
+    Arc::new(config)
 }

@@ -80,6 +80,11 @@ impl BankService {
         })
     }
 
+    /// Its name in logs.
+    pub(crate) fn name(&self) -> &'static str {
+        self.kind.name
+    }
+
     /// Sends a query, and returns its decoded answer.
     ///
     /// Cost: one round trip on an open connection. The time limit counts twice: for the wait until
@@ -117,6 +122,7 @@ impl BankService {
         // Nothing panics while the lock is held; if it did, the content would still be whole.
         let mut tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
         let reloaded = tls.reload();
+        let is_reloaded = matches!(reloaded, Some(Ok(())));
         if let Some(Err(faults)) = reloaded {
             if **self.rejected.load() != faults {
                 for problem in &faults {
@@ -124,9 +130,7 @@ impl BankService {
                 }
             }
             self.rejected.store(Arc::new(faults));
-            return;
         }
-        let is_reloaded = reloaded.is_some();
         if !is_reloaded && tls.still_stands() {
             return;
         }

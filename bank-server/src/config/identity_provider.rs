@@ -55,14 +55,14 @@ pub struct IdentityProviderConfig {
     pub required_amr: Vec<String>,
     /// Method by which an approval is bound to what was shown to the customer, beside the fresh
     /// authentication that each approval takes: `fresh-log-in`, no further one;
-    /// `authorization-details`, the provider is sent the access to approve (RFC 9396), shows it,
-    /// and returns it in the ID token.
+    /// `authorization-details`, the provider is sent the access to approve (RFC 9396) in a pushed
+    /// request (RFC 9126), shows it, and returns it in the ID token.
     #[serde(default)]
     pub approval: ApprovalBinding,
     /// Claim of the ID token in which the provider returns the approved `authorization_details`.
     #[serde(default = "details_claim")]
     pub authorization_details_claim: String,
-    /// Timeout of one request to the provider.
+    /// Timeout of a step of a log-in or approval: of all its requests to the provider together.
     #[serde(default = "response_timeout")]
     #[schema(minimum = 1, maximum = 10)]
     pub response_timeout_seconds: u64,

@@ -1,19 +1,18 @@
 //! Authentication of the bank to the provider: a client secret, or signed assertions
 //! (`private_key_jwt`).
 
-use std::path::Path;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::header::HeaderValue;
 use serde::Serialize;
+use shared_types::files::is_open_to_others;
 use shared_types::pki::pem::{self, Kind};
 
 use super::metadata::Metadata;
 use crate::config::{ConfigError, IdentityProviderConfig};
-use shared_types::files::is_open_to_others;
+use crate::transport::pem_files::{Files, Source};
 
 /// Validity of an assertion.
 const ASSERTION_LIFETIME: TimeDelta = TimeDelta::minutes(1);
@@ -44,27 +43,32 @@ struct Assertion<'a> {
 }
 
 impl ClientAuthentication {
-    /// Reads the file that the configuration names.
-    pub(super) fn open(config: &IdentityProviderConfig) -> Result<Self, ConfigError> {
-        if let Some(path) = &config.private_key {
-            let fault = fault("private_key", path);
-            let file = read(path).map_err(&fault)?;
-            return key(&file).map(Self::Key).map_err(fault);
-        }
-        let Some(path) = &config.client_secret_file else {
-            let key = "identity_provider.client_secret_file";
-            return Err(ConfigError::new(key, "is missing"));
+    /// The file that the configuration names.
+    pub(super) fn sources(config: &IdentityProviderConfig) -> Vec<Source> {
+        let key = config.private_key.as_ref();
+        let secret = config.client_secret_file.as_ref();
+        let key = key.map(|path| Source::new("identity_provider.private_key", path));
+        let secret = secret.map(|path| Source::new("identity_provider.client_secret_file", path));
+        key.into_iter().chain(secret).collect()
+    }
+
+    /// Reads the content of that file.
+    pub(super) fn read(
+        config: &IdentityProviderConfig,
+        files: Files<'_>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        // None, or two, are a fault of the section.
+        let Ok([(source, file)]) = <[_; 1]>::try_from(files) else {
+            return Err(Vec::new());
         };
-        let fault = fault("client_secret_file", path);
-        let file = read(path).map_err(&fault)?;
-        let secret = String::from_utf8(file).map_err(|_| fault("is no text".to_owned()))?;
-        let secret = secret.trim_end_matches(['\r', '\n']);
-        if secret.is_empty() || secret.len() > MAX_SECRET || secret.contains(char::is_control) {
-            return Err(fault(format!(
-                "must hold one line of at most {MAX_SECRET} characters"
-            )));
-        }
-        Ok(Self::Secret(secret.to_owned()))
+        let read = if is_open_to_others(&source.path) {
+            Err("is open to others; run chmod 600".to_owned())
+        } else if config.private_key.is_some() {
+            key(&file).map(Self::Key)
+        } else {
+            secret(file).map(Self::Secret)
+        };
+        read.map_err(|problem| vec![source.fault(&problem)])
     }
 
     /// Adds to a form what authenticates the bank, or returns the header that does. `id` is the
@@ -109,18 +113,15 @@ impl ClientAuthentication {
     }
 }
 
-fn fault(key: &'static str, path: &Path) -> impl Fn(String) -> ConfigError {
-    move |problem| {
-        let problem = format!("{} {problem}", path.display());
-        ConfigError::new(format!("identity_provider.{key}"), problem)
+fn secret(file: Vec<u8>) -> Result<String, String> {
+    let secret = String::from_utf8(file).map_err(|_| "is no text".to_owned())?;
+    let secret = secret.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() || secret.len() > MAX_SECRET || secret.contains(char::is_control) {
+        return Err(format!(
+            "must hold one line of at most {MAX_SECRET} characters"
+        ));
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    if is_open_to_others(path) {
-        return Err("is open to others; run chmod 600".to_owned());
-    }
-    std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))
+    Ok(secret.to_owned())
 }
 
 fn key(file: &[u8]) -> Result<EncodingKey, String> {

@@ -4,23 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use reqwest::{RequestBuilder, StatusCode};
-use rustls::client::Resumption;
-use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::UnixTime;
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use shared_types::environment::Clock;
-use shared_types::pki::credentials::provider;
-use shared_types::pki::trust::Anchors;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use crate::config::{ConfigError, IdentityProviderConfig};
-use crate::transport::fetch::root_cause;
-use crate::transport::pem_files::Source;
+use crate::config::IdentityProviderConfig;
+use crate::transport::fetch::{no_tls, root_cause};
+use crate::transport::service_tls::ServiceTls;
 
 /// Maximum size of an answer.
 const MAX_ANSWER: usize = 256 * 1024;
@@ -47,32 +42,61 @@ pub(crate) enum RequestError {
     Busy,
 }
 
+impl RequestError {
+    /// Whether the provider refuses the bank itself (RFC 6749, section 5.2), whatever it is asked.
+    pub(super) fn is_of_client(&self) -> bool {
+        match self {
+            Self::OAuth(error) => {
+                matches!(error.as_str(), "invalid_client" | "unauthorized_client")
+            }
+            Self::Status(status) => {
+                matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// The client.
 pub(super) struct Endpoint {
-    client: reqwest::Client,
+    /// Replaced as a whole when trust anchors change.
+    client: ArcSwap<Client>,
     timeout: Duration,
     permits: Semaphore,
 }
 
 impl Endpoint {
-    /// Reads the trust anchors.
-    pub(super) fn open(
+    /// `tls` is `None` for a provider at a loopback address over plain HTTP.
+    pub(super) fn new(
         config: &IdentityProviderConfig,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Self, Vec<ConfigError>> {
-        let roots = roots(config)?;
-        let timeout = Duration::from_secs(config.response_timeout_seconds);
-        let client = client(roots, config, clock, timeout)
-            .map_err(|error| vec![ConfigError::new("identity_provider.anchors", error)])?;
+        tls: Option<&ServiceTls>,
+    ) -> Result<Self, String> {
         Ok(Self {
-            client,
-            timeout,
+            client: ArcSwap::from_pointee(client(tls)?),
+            timeout: Duration::from_secs(config.response_timeout_seconds),
             permits: Semaphore::new(MAX_REQUESTS),
         })
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(&self, address: &Url) -> Result<T, RequestError> {
-        self.exchange(self.client.get(address.clone())).await
+    /// Opens connections with other trust anchors from now on. Those that are open close after
+    /// their requests.
+    pub(super) fn replace_tls(&self, tls: &ServiceTls) -> Result<(), String> {
+        self.client.store(Arc::new(client(Some(tls))?));
+        Ok(())
+    }
+
+    /// End of a step of a log-in that begins now, which can take several requests.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        address: &Url,
+        deadline: Instant,
+    ) -> Result<T, RequestError> {
+        let request = self.client.load().get(address.clone());
+        self.exchange(request, deadline).await
     }
 
     pub(super) async fn post<T: DeserializeOwned>(
@@ -80,11 +104,13 @@ impl Endpoint {
         address: &Url,
         form: &[(&'static str, String)],
         authorization: Option<HeaderValue>,
+        deadline: Instant,
     ) -> Result<T, RequestError> {
         let mut body = url::form_urlencoded::Serializer::new(String::new());
         body.extend_pairs(form);
         let mut request = self
             .client
+            .load()
             .post(address.clone())
             .body(body.finish())
             .header(
@@ -94,45 +120,45 @@ impl Endpoint {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        self.exchange(request).await
+        self.exchange(request, deadline).await
     }
 
     async fn exchange<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
+        deadline: Instant,
     ) -> Result<T, RequestError> {
         let _permit = self.permits.try_acquire().map_err(|_| RequestError::Busy)?;
-        let failed = |error: reqwest::Error| {
-            if error.is_timeout() {
-                RequestError::TimedOut(self.timeout)
-            } else {
-                RequestError::Unreachable(root_cause(&error))
-            }
-        };
-        let request = request.header(ACCEPT, "application/json");
-        let mut answer = request.send().await.map_err(failed)?;
-        let status = answer.status();
-        let mut content = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(failed)? {
-            if content.len() + piece.len() > MAX_ANSWER {
-                return Err(RequestError::TooLarge);
-            }
-            content.extend_from_slice(&piece);
-        }
-        if status.is_client_error()
-            && let Ok(error) = serde_json::from_slice::<OAuthError>(&content)
-        {
-            return Err(RequestError::OAuth(plain(&error.error)));
-        }
-        if !matches!(status, StatusCode::OK | StatusCode::CREATED) {
-            return Err(RequestError::Status(status));
-        }
-        // The text of a decoding error can hold a value: its place is enough.
-        serde_json::from_slice(&content).map_err(|error| {
-            let place = format!("line {}, column {}", error.line(), error.column());
-            RequestError::Unreadable(place)
-        })
+        let exchanged = timeout_at(deadline, send(request)).await;
+        exchanged.unwrap_or(Err(RequestError::TimedOut(self.timeout)))
     }
+}
+
+async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, RequestError> {
+    let failed = |error: reqwest::Error| RequestError::Unreachable(root_cause(&error));
+    let request = request.header(ACCEPT, "application/json");
+    let mut answer = request.send().await.map_err(failed)?;
+    let status = answer.status();
+    let mut content = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(failed)? {
+        if content.len() + piece.len() > MAX_ANSWER {
+            return Err(RequestError::TooLarge);
+        }
+        content.extend_from_slice(&piece);
+    }
+    if status.is_client_error()
+        && let Ok(error) = serde_json::from_slice::<OAuthError>(&content)
+    {
+        return Err(RequestError::OAuth(plain(&error.error)));
+    }
+    if !matches!(status, StatusCode::OK | StatusCode::CREATED) {
+        return Err(RequestError::Status(status));
+    }
+    // The text of a decoding error can hold a value: its place is enough.
+    serde_json::from_slice(&content).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        RequestError::Unreadable(place)
+    })
 }
 
 /// Error response (RFC 6749, section 5.2).
@@ -148,70 +174,19 @@ pub(super) fn plain(code: &str) -> String {
     plain.take(60).collect()
 }
 
-fn roots(config: &IdentityProviderConfig) -> Result<RootCertStore, Vec<ConfigError>> {
-    let mut roots = RootCertStore::empty();
-    let mut faults = Vec::new();
-    for source in Source::each("identity_provider.anchors", &config.anchors) {
-        let read = std::fs::read(&source.path)
-            .map_err(|error| source.fault(&format!("cannot be read: {error}")));
-        let read = read.and_then(|file| {
-            let anchors = Anchors::from_pem(&file).map_err(|error| source.fault(&error))?;
-            for certificate in anchors.certificates() {
-                let added = roots.add(certificate.clone());
-                added.map_err(|error| source.fault(&error))?;
-            }
-            Ok(())
-        });
-        faults.extend(read.err());
-    }
-    if faults.is_empty() {
-        Ok(roots)
-    } else {
-        Err(faults)
-    }
-}
-
 #[expect(
     clippy::disallowed_methods,
-    reason = "it is given its TLS configuration, with the anchors of the bank's configuration alone"
+    reason = "the TLS configuration trusts the configured anchors alone, or none"
 )]
-fn client(
-    roots: RootCertStore,
-    config: &IdentityProviderConfig,
-    clock: &Arc<dyn Clock>,
-    timeout: Duration,
-) -> Result<reqwest::Client, String> {
-    let time = Arc::new(OurTime(Arc::clone(clock)));
-    let mut tls = ClientConfig::builder_with_details(provider(), time)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    // A resumed session brings no certificate to verify.
-    tls.resumption = Resumption::disabled();
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .https_only(!config.is_plain_http())
+fn client(tls: Option<&ServiceTls>) -> Result<Client, String> {
+    let config = tls.map_or_else(no_tls, ServiceTls::config);
+    Client::builder()
+        .tls_backend_preconfigured(config.map_err(|error| error.to_string())?)
+        .https_only(tls.is_some())
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(timeout)
         .pool_idle_timeout(Duration::from_secs(30))
         .user_agent(concat!("bank-server/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| root_cause(&error))
-}
-
-/// The bank's clock, for rustls.
-struct OurTime(Arc<dyn Clock>);
-
-impl std::fmt::Debug for OurTime {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("<clock>")
-    }
-}
-
-impl TimeProvider for OurTime {
-    fn current_time(&self) -> Option<UnixTime> {
-        Some(self.0.unix())
-    }
 }

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use url::Url;
 
-use crate::config::{IdentityProviderConfig, is_endpoint};
+use super::DETAILS_TYPE;
+use crate::config::{ApprovalBinding, IdentityProviderConfig, is_endpoint};
 
 /// The metadata, as far as it is used.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,8 +33,13 @@ pub(crate) enum MetadataError {
     Endpoint(&'static str),
     #[error("the provider does not support PKCE with S256")]
     NoPkce,
-    #[error("the provider does not support authorization_details of the type {0}")]
-    NoDetails(&'static str),
+    #[error("the provider does not support authorization_details of the type {DETAILS_TYPE}")]
+    NoDetails,
+    #[error(
+        "the provider takes no pushed authorization requests, and with approval = \
+         \"authorization-details\" account numbers would go through the browser's address"
+    )]
+    NoPushedRequests,
 }
 
 /// Address of the metadata of an issuer.
@@ -44,7 +50,8 @@ pub(super) fn address(issuer: &str) -> Result<Url, MetadataError> {
 }
 
 impl Metadata {
-    /// Fails unless it is the metadata of the configured issuer, with endpoints that can be used.
+    /// Fails unless it is the metadata of the configured issuer, with endpoints that can be used,
+    /// and with what the configured kind of approval takes.
     pub(super) fn check(&self, config: &IdentityProviderConfig) -> Result<(), MetadataError> {
         if self.issuer != config.issuer {
             let named = self.issuer.chars().filter(|letter| !letter.is_control());
@@ -70,14 +77,15 @@ impl Metadata {
         if methods.is_some_and(|methods| !methods.iter().any(|method| method == "S256")) {
             return Err(MetadataError::NoPkce);
         }
-        Ok(())
-    }
-
-    /// Fails if the provider lists types of `authorization_details`, and that is none of them.
-    pub(super) fn check_details_type(&self, wanted: &'static str) -> Result<(), MetadataError> {
-        let types = self.authorization_details_types_supported.as_ref();
-        if types.is_some_and(|types| !types.iter().any(|known| known == wanted)) {
-            return Err(MetadataError::NoDetails(wanted));
+        if config.approval == ApprovalBinding::AuthorizationDetails {
+            // Optional as well.
+            let types = self.authorization_details_types_supported.as_ref();
+            if types.is_some_and(|types| !types.iter().any(|known| known == DETAILS_TYPE)) {
+                return Err(MetadataError::NoDetails);
+            }
+            if self.pushed_authorization_request_endpoint.is_none() {
+                return Err(MetadataError::NoPushedRequests);
+            }
         }
         Ok(())
     }

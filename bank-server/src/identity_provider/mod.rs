@@ -2,18 +2,21 @@
 //!
 //! The authorization code flow with PKCE (RFC 7636, S256), `state` and `nonce`. A request waits in
 //! the store, sealed, for the customer's return: it is valid once, for ten minutes, and in the
-//! browser that began it. The provider's keys are fetched with each ID token, so that a key that
-//! the provider has withdrawn is refused from then on.
+//! browser that began it. The number of waiting requests is limited, for each source and altogether.
+//! The provider's keys are fetched with each ID token, so that a key that the provider has
+//! withdrawn is refused from then on.
 
 mod client_authentication;
 mod endpoint;
+mod files;
 mod id_token;
 mod metadata;
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::ops::DerefMut;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,18 +28,20 @@ use serde_json::Value;
 use shared_types::environment::{Clock, Randomness};
 use shared_types::pki::digest;
 use subtle::ConstantTimeEq as _;
+use tokio::time::Instant;
 use url::Url;
 
 use self::client_authentication::ClientAuthentication;
 use self::endpoint::Endpoint;
 pub(crate) use self::endpoint::RequestError;
+use self::files::Files;
 pub(crate) use self::id_token::IdTokenError;
 use self::id_token::{Expected, Keys};
 use self::metadata::{Metadata, MetadataError};
 use crate::config::{ApprovalBinding, ConfigError, IdentityProviderConfig};
 use crate::domain::{AccountId, PsuId};
 use crate::store::StoreError;
-use crate::store::identity_requests::IdentityRequests;
+use crate::store::identity_requests::{IdentityRequests, RequestLimit, RequestName};
 use crate::store::vault::{Vault, VaultError};
 
 /// Path of the redirect URI.
@@ -48,8 +53,8 @@ pub(crate) const DETAILS_TYPE: &str = "account_information";
 /// Time after which the provider's metadata is fetched again.
 const METADATA_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
-/// Maximum length of an authorization request that goes through the browser.
-const MAX_ADDRESS: usize = 8000;
+/// Length of the name of a source, at the beginning of a state.
+const SOURCE_LENGTH: usize = 16;
 
 /// Error code for an authorization code that cannot be redeemed (RFC 6749, section 5.2).
 const INVALID_GRANT: &str = "invalid_grant";
@@ -64,7 +69,8 @@ pub(crate) struct IdentityProvider(Arc<Inner>);
 struct Inner {
     config: IdentityProviderConfig,
     endpoint: Endpoint,
-    authentication: ClientAuthentication,
+    authentication: ArcSwap<ClientAuthentication>,
+    files: Mutex<Files>,
     redirect_uri: String,
     /// Maximum age of an authentication with which a customer logs in.
     max_age: TimeDelta,
@@ -75,6 +81,8 @@ struct Inner {
     metadata: ArcSwapOption<(DateTime<Utc>, Arc<Metadata>)>,
     /// Problem of the last request to the provider, if it failed.
     problem: ArcSwapOption<String>,
+    /// The last refusal of the bank as a client, until it is accepted.
+    refusal: ArcSwapOption<String>,
     /// By request and outcome.
     counts: Family<[(&'static str, &'static str); 2], Counter>,
 }
@@ -90,6 +98,17 @@ pub(crate) struct Parts {
     pub(crate) vault: Vault,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
+}
+
+/// Browser that begins a request.
+#[derive(Clone, Copy)]
+pub(crate) struct BrowserOrigin<'a> {
+    /// Digest of its session, or of its visit before one.
+    pub(crate) session: &'a str,
+    /// Name of the network or device under which its requests are counted.
+    pub(crate) source: &'a str,
+    /// Whether that is a device with which a customer has logged in before.
+    pub(crate) is_known_device: bool,
 }
 
 /// Purpose of a request.
@@ -129,6 +148,8 @@ pub(crate) struct Pending {
     /// Unix time of its begin.
     begun: i64,
     pub(crate) purpose: Purpose,
+    #[serde(skip)]
+    name: RequestName,
 }
 
 /// Answer of the provider, in the query of the redirect URI.
@@ -173,11 +194,8 @@ pub(crate) enum ProviderError {
     Request(&'static str, RequestError),
     #[error("metadata: {0}")]
     Metadata(#[from] MetadataError),
-    #[error(
-        "the authorization request is too long for a browser, and the provider takes no pushed \
-         requests"
-    )]
-    TooLong,
+    #[error("{0}")]
+    Limit(RequestLimit),
     #[error("no such request waits for an answer: it was answered before, or is too old")]
     UnknownRequest,
     #[error("the request was begun in another browser, or in another session")]
@@ -199,10 +217,7 @@ pub(crate) enum ProviderError {
 impl ProviderError {
     /// Whether the provider could not be used at all, through no fault of the customer.
     pub(crate) fn is_outage(&self) -> bool {
-        matches!(
-            self,
-            Self::Request(..) | Self::Metadata(_) | Self::TooLong | Self::Signing
-        )
+        matches!(self, Self::Request(..) | Self::Metadata(_) | Self::Signing)
     }
 }
 
@@ -211,10 +226,13 @@ type Result<T, E = ProviderError> = std::result::Result<T, E>;
 impl IdentityProvider {
     /// Reads the files of the configuration. Connects to nothing yet.
     pub(crate) fn open(parts: Parts) -> Result<Self, Vec<ConfigError>> {
-        let (endpoint, authentication) = open_files(&parts.config, &parts.clock)?;
+        let (files, authentication) = Files::open(&parts.config, &parts.clock)?;
+        let endpoint = Endpoint::new(&parts.config, files.tls())
+            .map_err(|problem| vec![ConfigError::new("identity_provider.anchors", problem)])?;
         Ok(Self(Arc::new(Inner {
             endpoint,
-            authentication,
+            authentication: ArcSwap::from_pointee(authentication),
+            files: Mutex::new(files),
             redirect_uri: format!("{}{CALLBACK}", parts.origin),
             max_age: parts.max_age,
             requests: parts.requests,
@@ -224,102 +242,160 @@ impl IdentityProvider {
             config: parts.config,
             metadata: ArcSwapOption::empty(),
             problem: ArcSwapOption::empty(),
+            refusal: ArcSwapOption::empty(),
             counts: Family::default(),
         })))
     }
 
-    /// Begins a log-in or an approval in the browser of that session: returns the address to which
-    /// the browser goes.
+    /// Reads trust anchors and the secret or key again if their files have changed, and opens new
+    /// connections when a certificate of the provider has expired. After an error, the previous
+    /// ones stay in use. It reads files: not for a thread that serves requests.
+    pub(crate) fn reload(&self) {
+        let inner = &*self.0;
+        let mut files = self.files();
+        if let Some(tls) = files.reload_tls()
+            && let Err(problem) = inner.endpoint.replace_tls(tls)
+        {
+            tracing::warn!(%problem, "no new connections to the identity provider");
+        }
+        if let Some(authentication) = files.reload_client(&inner.config) {
+            inner.authentication.store(Arc::new(authentication));
+        }
+    }
+
+    /// Errors of changed files, while the previous content stays in use.
+    pub(crate) fn problems(&self) -> Vec<ConfigError> {
+        self.files().problems()
+    }
+
+    /// Nothing panics while the lock is held; if it did, the content would still be whole.
+    fn files(&self) -> impl DerefMut<Target = Files> {
+        self.0.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a log-in or an approval in that browser: returns the address to which it goes.
     ///
     /// The access to approve is pushed to the provider (RFC 9126) where it takes pushed requests,
     /// so that nothing in the browser can change it.
-    pub(crate) async fn begin(&self, browser: &str, purpose: Purpose) -> Result<Url> {
+    pub(crate) async fn begin(&self, browser: BrowserOrigin<'_>, purpose: Purpose) -> Result<Url> {
         let inner = &*self.0;
-        let metadata = self.metadata().await?;
+        let deadline = inner.endpoint.deadline();
+        let metadata = self.metadata(deadline).await?;
         let now = inner.clock.now();
-        let (state, verifier) = (self.random(), self.random());
+        let source = self.source(browser.source);
+        let state = format!("{source}{}", self.random());
+        let verifier = self.random();
         let nonce = nonce(&self.random(), &purpose);
+        let parameters = self.parameters(&state, &nonce, &verifier, &purpose);
+        let pending = Pending {
+            browser: browser.session.to_owned(),
+            verifier,
+            nonce,
+            begun: now.timestamp(),
+            purpose,
+            name: RequestName::of(&source, &state),
+        };
+        let name = &pending.name;
+        let plain = serde_json::to_vec(&pending).map_err(|_| StoreError::corrupt(SEALED))?;
+        let sealed = inner.vault.seal(&context(name), &plain)?;
+        // Before the provider is asked: its limits are not reached by what is refused here.
+        let put = inner
+            .requests
+            .put(name, &sealed, browser.is_known_device, now);
+        if let Some(limit) = put.await? {
+            return Err(ProviderError::Limit(limit));
+        }
+        let endpoint = &metadata.authorization_endpoint;
+        let Some(pushed) = &metadata.pushed_authorization_request_endpoint else {
+            return Ok(with_query(endpoint, &parameters));
+        };
+        let pushed = self.post("pushed request", &metadata, pushed, parameters, deadline);
+        let PushedResponse { request_uri } = match pushed.await {
+            Ok(answer) => answer,
+            Err(error) => {
+                inner.requests.remove(name).await?;
+                return Err(error);
+            }
+        };
+        let short = [
+            ("client_id", inner.config.client_id.clone()),
+            ("request_uri", request_uri),
+        ];
+        Ok(with_query(endpoint, &short))
+    }
+
+    /// Parameters of an authorization request.
+    fn parameters(
+        &self,
+        state: &str,
+        nonce: &str,
+        verifier: &str,
+        purpose: &Purpose,
+    ) -> Vec<(&'static str, String)> {
+        let inner = &*self.0;
         let mut parameters: Vec<(&'static str, String)> = vec![
             ("response_type", "code".to_owned()),
             ("client_id", inner.config.client_id.clone()),
             ("redirect_uri", inner.redirect_uri.clone()),
             ("scope", inner.config.scopes.join(" ")),
-            ("state", state.clone()),
-            ("nonce", nonce.clone()),
-            ("code_challenge", challenge(&verifier)),
+            ("state", state.to_owned()),
+            ("nonce", nonce.to_owned()),
+            ("code_challenge", challenge(verifier)),
             ("code_challenge_method", "S256".to_owned()),
         ];
         if !inner.config.required_acr.is_empty() {
             parameters.push(("acr_values", inner.config.required_acr.join(" ")));
         }
-        let max_age = match &purpose {
-            Purpose::LogIn { again: false, .. } => inner.max_age.num_seconds(),
-            Purpose::LogIn { again: true, .. } => {
-                parameters.push(("prompt", "login".to_owned()));
-                inner.max_age.num_seconds()
-            }
+        let (is_anew, max_age) = match purpose {
+            Purpose::LogIn { again, .. } => (*again, inner.max_age),
             Purpose::Approval(approval) => {
                 if inner.config.approval == ApprovalBinding::AuthorizationDetails {
-                    metadata.check_details_type(DETAILS_TYPE)?;
                     let details = Value::Array(vec![approval.details.clone()]);
                     parameters.push(("authorization_details", details.to_string()));
                 }
-                parameters.push(("prompt", "login".to_owned()));
-                0
+                (true, TimeDelta::zero())
             }
         };
-        parameters.push(("max_age", max_age.to_string()));
-        let address = match &metadata.pushed_authorization_request_endpoint {
-            Some(endpoint) => {
-                let request_uri = self.push(&metadata, endpoint, parameters).await?;
-                let short = [
-                    ("client_id", inner.config.client_id.clone()),
-                    ("request_uri", request_uri),
-                ];
-                with_query(&metadata.authorization_endpoint, &short)
-            }
-            None => with_query(&metadata.authorization_endpoint, &parameters),
-        };
-        if address.as_str().len() > MAX_ADDRESS {
-            return Err(ProviderError::TooLong);
+        if is_anew {
+            parameters.push(("prompt", "login".to_owned()));
         }
-        let pending = Pending {
-            browser: browser.to_owned(),
-            verifier,
-            nonce,
-            begun: now.timestamp(),
-            purpose,
-        };
-        let digest = digest::sha256(state.as_bytes());
-        let plain = serde_json::to_vec(&pending).map_err(|_| StoreError::corrupt(SEALED))?;
-        let sealed = inner.vault.seal(&context(&digest), &plain)?;
-        inner.requests.put(&digest, &sealed, now).await?;
-        Ok(address)
+        parameters.push(("max_age", max_age.num_seconds().to_string()));
+        parameters
     }
 
-    /// Takes the request that an answer is for. It is gone then, whatever becomes of the answer.
+    /// Name of a source: a keyed digest, since it goes through the browser.
+    fn source(&self, source: &str) -> String {
+        let mac = self.0.vault.mac("identity request", source.as_bytes());
+        let text = URL_SAFE_NO_PAD.encode(mac);
+        text.chars().take(SOURCE_LENGTH).collect()
+    }
+
+    /// Takes the request that an answer is for. It can be answered once, whatever becomes of the
+    /// answer.
     pub(crate) async fn take(&self, state: &str, browser: &str) -> Result<Pending> {
         let inner = &*self.0;
-        let digest = digest::sha256(state.as_bytes());
-        let sealed = inner.requests.take(&digest, inner.clock.now()).await?;
+        let source = state.get(..SOURCE_LENGTH);
+        let name = RequestName::of(source.ok_or(ProviderError::UnknownRequest)?, state);
+        let sealed = inner.requests.take(&name, inner.clock.now()).await?;
         let sealed = sealed.ok_or(ProviderError::UnknownRequest)?;
-        let plain = inner.vault.open(&context(&digest), &sealed)?;
+        let plain = inner.vault.open(&context(&name), &sealed)?;
         let pending: Pending =
             serde_json::from_slice(&plain).map_err(|_| StoreError::corrupt(SEALED))?;
         if !bool::from(pending.browser.as_bytes().ct_eq(browser.as_bytes())) {
             return Err(ProviderError::OtherBrowser);
         }
-        Ok(pending)
+        Ok(Pending { name, ..pending })
     }
 
-    /// Redeems the code of an answer, and validates the ID token.
+    /// Redeems the code of an answer, and validates the ID token: all within one timeout.
     pub(crate) async fn redeem(
         &self,
         pending: &Pending,
         callback: &Callback,
     ) -> Result<Authenticated> {
         let inner = &*self.0;
-        let metadata = self.metadata().await?;
+        let deadline = inner.endpoint.deadline();
+        let metadata = self.metadata(deadline).await?;
         // RFC 9207: an answer of another provider, whose code is not ours to redeem.
         let is_ours = match &callback.issuer {
             Some(issuer) => *issuer == inner.config.issuer,
@@ -337,10 +413,11 @@ impl IdentityProvider {
             ("code_verifier", pending.verifier.clone()),
         ];
         let answer: TokenResponse = self
-            .post("token", &metadata, &metadata.token_endpoint, form)
+            .post("token", &metadata, &metadata.token_endpoint, form, deadline)
             .await?;
+        let keys = inner.endpoint.get(&metadata.jwks_uri, deadline).await;
         let keys: Keys = self
-            .counted("keys", inner.endpoint.get(&metadata.jwks_uri).await)
+            .counted("keys", keys)
             .map_err(|error| ProviderError::Request("keys", error))?;
         let approval = match &pending.purpose {
             Purpose::Approval(approval) => Some(approval),
@@ -364,7 +441,7 @@ impl IdentityProvider {
         let (psu, authenticated) = id_token::validate(&answer.id_token, &keys, &expected, now)?;
         let requests = &inner.requests;
         let is_first = requests
-            .use_authentication(&psu, authenticated, now)
+            .use_authentication(&pending.name, &psu, authenticated, now)
             .await?;
         // A provider can serve two waiting requests with one authentication, and one that is not
         // asked to authenticate anew returns that of a log-in.
@@ -377,7 +454,7 @@ impl IdentityProvider {
     /// Address at which the customer ends the session with the provider, if the provider has one
     /// (RP-initiated logout); it leads back to `return_to`.
     pub(crate) async fn end_session_address(&self, return_to: &str) -> Option<Url> {
-        let metadata = self.metadata().await.ok()?;
+        let metadata = self.metadata(self.0.endpoint.deadline()).await.ok()?;
         let endpoint = metadata.end_session_endpoint.as_ref()?;
         let parameters = [
             ("client_id", self.0.config.client_id.clone()),
@@ -388,20 +465,25 @@ impl IdentityProvider {
 
     /// Origin of the provider's pages, to which our forms redirect.
     pub(crate) async fn origin(&self) -> Option<String> {
-        let metadata = self.metadata().await.ok()?;
+        let metadata = self.metadata(self.0.endpoint.deadline()).await.ok()?;
         let origin = metadata.authorization_endpoint.origin();
         Some(origin.ascii_serialization())
     }
 
     /// Whether the provider can be used, as far as the last request to it has shown. After a
-    /// problem, and before the first request, it is tried.
+    /// problem, and before the first request, it is tried. A refusal of the bank as a client is
+    /// reported until the provider accepts it: only a customer's log-in shows that.
     pub(crate) async fn ready(&self) -> Result<(), String> {
-        if self.0.problem.load().is_some() || self.0.metadata.load().is_none() {
-            self.fetch_metadata()
+        let inner = &*self.0;
+        if inner.problem.load().is_some() || inner.metadata.load().is_none() {
+            self.fetch_metadata(inner.endpoint.deadline())
                 .await
                 .map_err(|error| error.to_string())?;
         }
-        Ok(())
+        match &*inner.refusal.load() {
+            Some(refusal) => Err(String::clone(refusal)),
+            None => Ok(()),
+        }
     }
 
     /// Registers the metrics.
@@ -413,20 +495,20 @@ impl IdentityProvider {
         );
     }
 
-    async fn metadata(&self) -> Result<Arc<Metadata>> {
+    async fn metadata(&self, deadline: Instant) -> Result<Arc<Metadata>> {
         let now = self.0.clock.now();
         if let Some(cached) = &*self.0.metadata.load()
             && (now - cached.0).abs() < METADATA_LIFETIME
         {
             return Ok(Arc::clone(&cached.1));
         }
-        self.fetch_metadata().await
+        self.fetch_metadata(deadline).await
     }
 
-    async fn fetch_metadata(&self) -> Result<Arc<Metadata>> {
+    async fn fetch_metadata(&self, deadline: Instant) -> Result<Arc<Metadata>> {
         let inner = &*self.0;
         let address = metadata::address(&inner.config.issuer)?;
-        let answer = self.counted("metadata", inner.endpoint.get(&address).await);
+        let answer = self.counted("metadata", inner.endpoint.get(&address, deadline).await);
         let metadata: Metadata =
             answer.map_err(|error| ProviderError::Request("metadata", error))?;
         let checked = metadata.check(&inner.config);
@@ -440,18 +522,6 @@ impl IdentityProvider {
         Ok(metadata)
     }
 
-    async fn push(
-        &self,
-        metadata: &Metadata,
-        endpoint: &Url,
-        parameters: Vec<(&'static str, String)>,
-    ) -> Result<String> {
-        let answer: PushedResponse = self
-            .post("pushed request", metadata, endpoint, parameters)
-            .await?;
-        Ok(answer.request_uri)
-    }
-
     /// Posts a form, authenticated as the bank.
     async fn post<T: serde::de::DeserializeOwned>(
         &self,
@@ -459,16 +529,30 @@ impl IdentityProvider {
         metadata: &Metadata,
         endpoint: &Url,
         mut form: Vec<(&'static str, String)>,
+        deadline: Instant,
     ) -> Result<T> {
         let inner = &*self.0;
         let client_id = &inner.config.client_id;
         let id = self.random();
         let authorization = inner
             .authentication
+            .load()
             .apply(client_id, metadata, &id, inner.clock.now(), &mut form)
             .map_err(|_| ProviderError::Signing)?;
-        let answer = inner.endpoint.post(endpoint, &form, authorization).await;
-        self.counted(what, answer).map_err(|error| match error {
+        let posted = inner
+            .endpoint
+            .post(endpoint, &form, authorization, deadline);
+        let answer = self.counted(what, posted.await);
+        match &answer {
+            Err(error) if error.is_of_client() => {
+                let refusal =
+                    format!("{what}: {error}; check client_id, and the client's secret or key");
+                inner.refusal.store(Some(Arc::new(refusal)));
+            }
+            Ok(_) => inner.refusal.store(None),
+            Err(_) => {}
+        }
+        answer.map_err(|error| match error {
             RequestError::OAuth(error) if error == INVALID_GRANT => ProviderError::Refused(error),
             error => ProviderError::Request(what, error),
         })
@@ -507,31 +591,15 @@ pub(crate) fn file_faults(
     config: &IdentityProviderConfig,
     clock: &Arc<dyn Clock>,
 ) -> Vec<ConfigError> {
-    open_files(config, clock).err().unwrap_or_default()
-}
-
-fn open_files(
-    config: &IdentityProviderConfig,
-    clock: &Arc<dyn Clock>,
-) -> Result<(Endpoint, ClientAuthentication), Vec<ConfigError>> {
-    let endpoint = Endpoint::open(config, clock);
-    let authentication = ClientAuthentication::open(config).map_err(|fault| vec![fault]);
-    match (endpoint, authentication) {
-        (Ok(endpoint), Ok(authentication)) => Ok((endpoint, authentication)),
-        (endpoint, authentication) => {
-            let mut faults = endpoint.err().unwrap_or_default();
-            faults.extend(authentication.err().unwrap_or_default());
-            Err(faults)
-        }
-    }
+    Files::open(config, clock).err().unwrap_or_default()
 }
 
 /// Name of the stored request, for errors.
 const SEALED: &str = "identity_request.sealed";
 
 /// Context that binds a sealed request to its state.
-fn context(digest: &str) -> String {
-    format!("identity request\n{digest}")
+fn context(name: &RequestName) -> String {
+    format!("identity request\n{}", name.as_str())
 }
 
 /// Nonce of a request. That of an approval is derived from the authorisation and from what was

@@ -75,7 +75,7 @@ async fn page(visit: Visitor, id: web::Path<String>, request: HttpRequest) -> Pa
 }
 
 /// The request, if it waits for an answer on this page.
-async fn open(visit: &Visit, id: &str) -> Result<ApprovalRequest, Problem> {
+pub(super) async fn open(visit: &Visit, id: &str) -> Result<ApprovalRequest, Problem> {
     let approval = visit.state.authorisations.request(id).await?;
     let authorisation = &approval.authorisation;
     let error = if authorisation.approach != ScaApproach::Redirect {

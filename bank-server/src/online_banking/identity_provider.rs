@@ -3,18 +3,24 @@
 //! The log-in page redirects to the provider, and so does the approval of a consent. The provider
 //! sends the browser back to one address, with an answer that is valid once, in the session that
 //! asked for it.
+//!
+//! A request is stored, and pushed to the provider, when a person opens the log-in page: from a
+//! page of ours, from a link or the address bar, or from a TPP with a request to approve. If
+//! another site or the browser itself opens it, it has a button instead.
 
 use std::rc::Rc;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
+use maud::html;
 use serde_json::{Value, json};
 
 use super::authorise;
 use super::csrf::Purpose as FormPurpose;
 use super::destination::Destination;
 use super::forms::{Fields, FormBody, decoded};
-use super::layout::see_other;
+use super::layout::{Page, see_other};
 use super::log_in::{already, begin_session};
 use super::message::{Message, Next};
 use super::problem::{Problem, problem};
@@ -24,10 +30,11 @@ use crate::consent::authorisation::{ApprovalRequest, OfferedAccess};
 use crate::domain::{AccountId, MethodId, PsuId};
 use crate::http::resource;
 use crate::identity_provider::{
-    Approval, Authenticated, CALLBACK, Callback, DETAILS_TYPE, IdentityProvider, ProviderError,
-    Purpose,
+    Approval, Authenticated, BrowserOrigin, CALLBACK, Callback, DETAILS_TYPE, IdentityProvider,
+    ProviderError, Purpose,
 };
-use crate::sca::{Proof, Subject};
+use crate::sca::{Proof, Source, Subject};
+use crate::store::identity_requests::RequestLimit;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
     app.service(resource("/log-in").get(log_in))
@@ -42,16 +49,91 @@ async fn log_in(visit: Visitor, request: HttpRequest) -> PageResult {
     if let Some(customer) = visit.customer() {
         return Ok(already(&visit, &customer.0, &to));
     }
+    let is_asked_for = match Opening::of(&request) {
+        Opening::Asked => true,
+        // The id of a request to approve cannot be guessed: it is the TPP that sends its customer.
+        Opening::Linked => match to.authorisation() {
+            Some(id) => authorise::open(&visit, id).await.is_ok(),
+            None => false,
+        },
+        Opening::Embedded => false,
+        // A browser drops it, and opens the page again when it is wanted.
+        Opening::Prefetched => return Ok(begin_page(&visit, &to, StatusCode::SERVICE_UNAVAILABLE)),
+    };
+    if !is_asked_for {
+        return Ok(begin_page(&visit, &to, StatusCode::OK));
+    }
+    let asks_anew = query.split('&').any(|pair| pair == "prompt=login");
     let purpose = Purpose::LogIn {
         to: to.path().to_owned(),
-        again: query.split('&').any(|pair| pair == "prompt=login"),
+        again: asks_anew || visit.is_after_end(),
     };
     begin(&visit, purpose).await
 }
 
+/// How a browser opens a page, by its Fetch Metadata and `Sec-Purpose`. A client that sends neither
+/// opens it as if asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// By a person, or by a page of the bank's own site.
+    Asked,
+    /// By another site, without a click.
+    Linked,
+    /// As a part of a page, by a script, or for its headers alone.
+    Embedded,
+    /// In advance, in case it is wanted.
+    Prefetched,
+}
+
+impl Opening {
+    fn of(request: &HttpRequest) -> Self {
+        let header = |name: &str| request.headers().get(name)?.to_str().ok();
+        let is_for = |name: &str| header(name).is_some_and(|value| value.contains("prefetch"));
+        let is_one_of = |name: &str, expected: &[&str]| {
+            header(name).is_none_or(|value| expected.contains(&value))
+        };
+        if ["sec-purpose", "purpose", "x-moz"].into_iter().any(is_for) {
+            Self::Prefetched
+        } else if request.method() != Method::GET
+            || !is_one_of("sec-fetch-mode", &["navigate"])
+            || !is_one_of("sec-fetch-dest", &["document"])
+        {
+            Self::Embedded
+        } else if is_one_of("sec-fetch-site", &["same-origin", "same-site", "none"])
+            || header("sec-fetch-user") == Some("?1")
+        {
+            Self::Asked
+        } else {
+            Self::Linked
+        }
+    }
+}
+
+/// Page with the button that begins a log-in.
+fn begin_page(visit: &Visit, to: &Destination, status: StatusCode) -> HttpResponse {
+    let texts = visit.state.texts;
+    let content = html! {
+        div.panel.narrow {
+            p { (texts.log_in.lead) }
+            p {
+                a.button href={ "/log-in?to=" (to.path()) } { (texts.frame.to_log_in) }
+            }
+        }
+    };
+    Page::new(texts.log_in.title, content)
+        .status(status)
+        .respond(visit)
+}
+
 async fn begin(visit: &Visit, purpose: Purpose) -> PageResult {
     let provider = provider(&visit.state)?;
-    match provider.begin(visit.digest(), purpose.clone()).await {
+    let source = visit.visitor_source();
+    let browser = BrowserOrigin {
+        session: visit.digest(),
+        source: &source.name(),
+        is_known_device: matches!(source, Source::Device(_)),
+    };
+    match provider.begin(browser, purpose.clone()).await {
         Ok(address) => Ok(see_other(address.as_str())),
         Err(error) => Err(failed(&error, Some(&purpose))),
     }
@@ -158,7 +240,8 @@ async fn logged_out(visit: Visitor) -> HttpResponse {
 }
 
 fn logged_out_page(visit: &Visit, to: Option<Destination>) -> HttpResponse {
-    // The provider may still know the customer: the next log-in is a new one.
+    // The provider may still know the customer: the next log-in is a new one, with or without the
+    // cookie that the end of a session leaves.
     let next = Next::LogInAnew(to.unwrap_or_else(Destination::start));
     Message::done(|texts| &texts.log_in.logged_out, next).respond(visit)
 }
@@ -226,6 +309,14 @@ fn failed(error: &ProviderError, purpose: Option<&Purpose>) -> Problem {
         error if error.is_outage() => {
             tracing::error!(%error, "online banking: identity provider cannot be used");
             problem!(SERVICE_UNAVAILABLE, identity_provider.unavailable, None)
+        }
+        ProviderError::Limit(RequestLimit::Source) => {
+            tracing::warn!(%error, "online banking: log-in refused");
+            problem!(TOO_MANY_REQUESTS, identity_provider.too_many_here, None)
+        }
+        ProviderError::Limit(RequestLimit::All) => {
+            tracing::error!(%error, "online banking: log-in refused");
+            problem!(SERVICE_UNAVAILABLE, identity_provider.too_many, None)
         }
         ProviderError::UnknownRequest | ProviderError::OtherBrowser => {
             tracing::info!(%error, "online banking: answer of the identity provider refused");

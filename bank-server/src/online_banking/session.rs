@@ -4,7 +4,6 @@
 //! session under a *new* token, so a token that an attacker has planted is worthless.
 
 use std::cell::{Cell, RefCell};
-use std::fmt::Write as _;
 use std::future::{Ready, ready};
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -39,6 +38,8 @@ pub(super) struct Visit {
     is_over: Cell<bool>,
     device: Option<Device>,
     phone: Option<String>,
+    /// Whether a session has ended in this browser since the last log-in at the identity provider.
+    is_after_end: bool,
     /// Address of the browser: that of its connection, or the one that a trusted proxy names.
     address: IpAddr,
     /// `Set-Cookie` lines of the response.
@@ -63,6 +64,7 @@ impl Visit {
         Ok(Self {
             device: find(&DEVICE).and_then(|value| state.seal.device_of(value)),
             phone: find(&PHONE).map(str::to_owned),
+            is_after_end: find(&ENDED).is_some(),
             ..visit
         })
     }
@@ -83,6 +85,7 @@ impl Visit {
             is_over: Cell::new(false),
             device: None,
             phone: None,
+            is_after_end: false,
             address,
             outgoing: RefCell::default(),
         }
@@ -115,10 +118,26 @@ impl Visit {
     /// logged in before, or else the browser's address.
     pub(super) fn source(&self, psu: &PsuId) -> Source<'_> {
         let mark = self.state.seal.mark(psu);
-        match self.device.as_ref().filter(|device| device.knows(&mark)) {
-            Some(device) => Source::Device(&device.id),
-            None => Source::Browser(self.address),
+        self.source_if(|device| device.knows(&mark))
+    }
+
+    /// Source under which requests of a visitor are counted: a device with which any customer has
+    /// fully logged in before, or else the browser's address.
+    pub(super) fn visitor_source(&self) -> Source<'_> {
+        self.source_if(|_| true)
+    }
+
+    fn source_if(&self, is_known: impl FnOnce(&Device) -> bool) -> Source<'_> {
+        match &self.device {
+            Some(device) if is_known(device) => Source::Device(&device.id),
+            _ => Source::Browser(self.address),
         }
+    }
+
+    /// Whether the identity provider has to authenticate the next customer anew, because a session
+    /// has ended in this browser: the provider can still have one.
+    pub(super) const fn is_after_end(&self) -> bool {
+        self.is_after_end
     }
 
     /// Digest of the token, by which a log-in is bound to this browser before it has a session.
@@ -165,6 +184,9 @@ impl Visit {
             return Ok(false);
         }
         self.set(&SESSION, &token);
+        if self.is_after_end {
+            self.write(&ENDED, "", "; Max-Age=0");
+        }
         if is_full {
             let device = self.device.clone();
             let device = device.unwrap_or_else(|| Device::new(state.randomness.uuid().to_string()));
@@ -180,6 +202,9 @@ impl Visit {
         self.is_over.set(true);
         let (_, token) = token(self.state.randomness.as_ref());
         self.set(&SESSION, &token);
+        if self.state.identity_provider.is_some() {
+            self.set(&ENDED, "1");
+        }
         Ok(())
     }
 
@@ -194,13 +219,15 @@ impl Visit {
     }
 
     fn set(&self, cookie: &Cookie, value: &str) {
+        let lifetime = cookie.days.map(|days| days * 24 * 60 * 60);
+        let lifetime = lifetime.map(|seconds| format!("; Max-Age={seconds}"));
+        self.write(cookie, value, &lifetime.unwrap_or_default());
+    }
+
+    fn write(&self, cookie: &Cookie, value: &str, lifetime: &str) {
         let name = cookie.name(&self.state);
         // Lax: a customer who returns from another bank has followed a link from there.
-        let mut line = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax");
-        if let Some(days) = cookie.days {
-            // Writing to a String cannot fail.
-            let _ = write!(line, "; Max-Age={}", days * 24 * 60 * 60);
-        }
+        let line = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax{lifetime}");
         self.outgoing.borrow_mut().push(line);
     }
 }
@@ -227,6 +254,13 @@ const DEVICE: Cookie = Cookie {
 const PHONE: Cookie = Cookie {
     name: "phone",
     days: Some(90),
+};
+
+/// Marks a browser in which a session has ended, so that the session at the identity provider does
+/// not begin the next. A day is longer than any such session may be used.
+const ENDED: Cookie = Cookie {
+    name: "ended",
+    days: Some(1),
 };
 
 impl Cookie {

@@ -344,7 +344,7 @@ impl Lockout {
 }
 
 /// The name of a source: a device, a network, or a TPP.
-fn origin(source: Source<'_>) -> String {
+pub(super) fn origin(source: Source<'_>) -> String {
     match source {
         Source::Device(id) => format!("device:{id}"),
         Source::Browser(address) => format!("network:{}", network(address)),

@@ -114,6 +114,11 @@ impl Source<'_> {
         }
     }
 
+    /// Name under which its attempts are counted: the device, the network or the TPP.
+    pub(crate) fn name(self) -> String {
+        lockout::origin(self)
+    }
+
     /// The address or TPP, for the log. A device is its customer's, and stays out of it.
     fn origin(&self) -> Option<String> {
         match self {

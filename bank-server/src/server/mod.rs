@@ -308,6 +308,7 @@ impl BankServer {
                     .sca
                     .external()
                     .map(|_| app_context.authorisations.clone()),
+                identity_provider: app_context.identity_provider,
             },
             xs2a,
             health,

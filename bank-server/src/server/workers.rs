@@ -30,6 +30,7 @@ use crate::bank_service::BankService;
 use crate::config::{Config, LimitsConfig};
 use crate::consent::authorisation::{Authorisations, POLL_INTERVAL};
 use crate::identity::{LicenceSource, Licences};
+use crate::identity_provider::IdentityProvider;
 use crate::online_banking::listener::BrowserListener;
 use crate::online_banking::{self, OnlineBanking};
 use crate::operator::{self, Health};
@@ -58,7 +59,7 @@ pub(super) struct TrustUpdates {
     pub(super) crl_cache: Option<Arc<dyn SharedCrlCache>>,
 }
 
-/// Interval at which the files of the services' certificates are looked at.
+/// Interval at which the files of the bank's other services are looked at.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Work that the bank does from time to time.
@@ -68,6 +69,8 @@ pub(super) struct PeriodicWork {
     pub(super) services: Vec<Arc<BankService>>,
     /// Authorisations whose challenges are started and polled; `None` without external SCA methods.
     pub(super) external: Option<Authorisations>,
+    /// An identity provider, whose files are read again in the same way.
+    pub(super) identity_provider: Option<IdentityProvider>,
 }
 
 impl PeriodicWork {
@@ -76,6 +79,7 @@ impl PeriodicWork {
             removal,
             services,
             external,
+            identity_provider,
         } = self;
         let removing = async move || removal.run_if_due().await;
         actix_rt::spawn(run_periodically(
@@ -105,19 +109,31 @@ impl PeriodicWork {
             ));
         }
         for service in services {
-            let reloading = async move || {
-                let service = Arc::clone(&service);
-                if let Err(error) = tokio::task::spawn_blocking(move || service.reload()).await {
-                    tracing::error!(%error, "reload of a service's certificates failed");
-                }
-            };
-            actix_rt::spawn(run_periodically(
-                RELOAD_INTERVAL,
-                reloading,
-                app_runtime.clone(),
-            ));
+            let name = service.name();
+            spawn_reload(name, move || service.reload(), app_runtime);
+        }
+        if let Some(provider) = identity_provider {
+            spawn_reload("identity provider", move || provider.reload(), app_runtime);
         }
     }
+}
+
+/// Looks at changed files of a service of the bank from time to time.
+fn spawn_reload(
+    service: &'static str,
+    reload: impl Fn() + Clone + Send + 'static,
+    app_runtime: &Handle,
+) {
+    let reloading = async move || {
+        if let Err(error) = tokio::task::spawn_blocking(reload.clone()).await {
+            tracing::error!(%error, service, "reload of changed files failed");
+        }
+    };
+    actix_rt::spawn(run_periodically(
+        RELOAD_INTERVAL,
+        reloading,
+        app_runtime.clone(),
+    ));
 }
 
 /// Interval of due work in online banking.

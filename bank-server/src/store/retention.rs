@@ -14,7 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::{AdvisoryLock, Database, Result};
+use super::{AdvisoryLock, Database, Result, identity_requests};
 use crate::config::RetentionConfig;
 
 /// Removes rows past their retention period.
@@ -169,6 +169,9 @@ impl Retention {
         .map(time);
         let phones = (now - self.phones).timestamp();
         let counted = day(periods.counters_days);
+        // The next request removes them as well.
+        let [requests, authentications] =
+            [1, 2].map(|times| (now - identity_requests::LIFETIME * times).timestamp());
         let now = now.timestamp();
         // Of one table each: its key, and which rows are old.
         let old = [
@@ -205,6 +208,12 @@ impl Retention {
                 format!("noted < {before}"),
             ),
             ("acquainted", "stamp", format!("since < {before}")),
+            ("identity_request", "state", format!("begun < {requests}")),
+            (
+                "identity_authentication",
+                "digest",
+                format!("used < {authentications}"),
+            ),
             (
                 "connection",
                 "id",
@@ -480,6 +489,25 @@ mod tests {
             let time = move_on(clock).await;
             assert_eq!(time, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn requests_to_the_identity_provider_go_without_another_log_in() {
+        let (database, _folder) = tests::database().await;
+        for minutes in [5, 15, 25] {
+            let then = (now() - TimeDelta::minutes(minutes)).timestamp();
+            for statement in [
+                format!("INSERT INTO identity_request VALUES ('{minutes}', 'sealed', {then})"),
+                format!("INSERT INTO identity_authentication VALUES ('{minutes}', {then})"),
+            ] {
+                run(&database, &statement).await;
+            }
+        }
+        assert_eq!(removed(&database).await, 3);
+        let requests = ids(&database, "SELECT state FROM identity_request").await;
+        assert_eq!(requests, ["5"]);
+        let used = "SELECT digest FROM identity_authentication ORDER BY digest";
+        assert_eq!(ids(&database, used).await, ["15", "5"]);
     }
 
     #[tokio::test]

@@ -35,7 +35,7 @@ pub mod pem_files;
 pub mod policy;
 mod quota;
 pub(crate) mod service_tls;
-mod source_watcher;
+pub(crate) mod source_watcher;
 pub mod stream;
 pub mod trust;
 pub mod trust_reloader;

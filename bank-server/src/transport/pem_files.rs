@@ -77,7 +77,7 @@ impl KeySource {
 }
 
 /// Files with their contents.
-pub(super) type Files<'a> = Vec<(&'a Source, Vec<u8>)>;
+pub(crate) type Files<'a> = Vec<(&'a Source, Vec<u8>)>;
 
 /// Own certificate (with the issuing CA after it) from the first file, and the private key.
 pub(super) fn credentials(

@@ -1,4 +1,4 @@
-//! TLS client configuration for a service of the bank itself: own certificate, own anchors.
+//! TLS client configuration for a service of the bank itself: own anchors, and own certificate.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,17 +18,40 @@ use super::pem_files::{self, KeySource, Source};
 use super::source_watcher::SourceWatcher;
 use crate::config_error::ConfigError;
 
-/// Certificate and key with which the bank server is a client of such a service, and the anchors of
-/// the service's certificate. The files are read again when they change.
+/// Anchors of the certificate of such a service, and the certificate and key with which the bank
+/// server is its client, if it has one. The files are read again when they change.
 pub(crate) struct ServiceTls {
-    private_key: KeySource,
-    own: SourceWatcher,
+    own: Option<OwnCertificate>,
     trusted: SourceWatcher,
-    credentials: Credentials,
     anchors: Anchors,
     /// Time in which all certificates of the service that were verified are valid.
     verified: Arc<Mutex<Option<Window>>>,
     clock: Arc<dyn Clock>,
+}
+
+/// Certificate and key of the client.
+struct OwnCertificate {
+    private_key: KeySource,
+    files: SourceWatcher,
+    credentials: Credentials,
+}
+
+impl OwnCertificate {
+    fn open(certificate: Source, private_key: KeySource) -> Result<Self, Vec<ConfigError>> {
+        let files = std::iter::once(certificate).chain(private_key.secret_file());
+        let mut files = SourceWatcher::new(files.collect());
+        let credentials = files.read(|files| pem_files::credentials(&private_key, files))?;
+        Ok(Self {
+            private_key,
+            files,
+            credentials,
+        })
+    }
+
+    fn read_changed(&mut self) -> Option<Result<Credentials, Vec<ConfigError>>> {
+        let read = |files: pem_files::Files<'_>| pem_files::credentials(&self.private_key, files);
+        self.files.read_changed(false, read)
+    }
 }
 
 impl ServiceTls {
@@ -39,23 +62,35 @@ impl ServiceTls {
         anchors: Vec<Source>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Vec<ConfigError>> {
-        let files = std::iter::once(certificate).chain(private_key.secret_file());
-        let mut own = SourceWatcher::new(files.collect());
+        let own = OwnCertificate::open(certificate, private_key).map(Some);
+        Self::with(own, anchors, clock)
+    }
+
+    /// Like [`open`](Self::open), for a service that takes callers without a certificate.
+    pub(crate) fn without_certificate(
+        anchors: Vec<Source>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        Self::with(Ok(None), anchors, clock)
+    }
+
+    fn with(
+        own: Result<Option<OwnCertificate>, Vec<ConfigError>>,
+        anchors: Vec<Source>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Vec<ConfigError>> {
         let mut trusted = SourceWatcher::new(anchors);
-        let credentials = own.read(|files| pem_files::credentials(&private_key, files));
         let anchors = trusted.read(pem_files::anchors);
-        match (credentials, anchors) {
-            (Ok(credentials), Ok(anchors)) => Ok(Self {
-                private_key,
+        match (own, anchors) {
+            (Ok(own), Ok(anchors)) => Ok(Self {
                 own,
                 trusted,
-                credentials,
                 anchors,
                 verified: Arc::default(),
                 clock,
             }),
-            (credentials, anchors) => {
-                let faults = credentials.err().into_iter().chain(anchors.err());
+            (own, anchors) => {
+                let faults = own.err().into_iter().chain(anchors.err());
                 Err(faults.flatten().collect())
             }
         }
@@ -64,21 +99,23 @@ impl ServiceTls {
     /// Reads the files that have changed; `None` if none has. After an error all previous
     /// certificates stay, and the next call reads the files again.
     pub(crate) fn reload(&mut self) -> Option<Result<(), Vec<ConfigError>>> {
-        let private_key = &self.private_key;
-        let read = |files: pem_files::Files<'_>| pem_files::credentials(private_key, files);
-        let own = self.own.read_changed(false, read);
+        let own = self.own.as_mut().and_then(OwnCertificate::read_changed);
         let trusted = self.trusted.read_changed(false, pem_files::anchors);
         if own.is_none() && trusted.is_none() {
             return None;
         }
         match (own.transpose(), trusted.transpose()) {
             (Ok(credentials), Ok(anchors)) => {
-                self.credentials = credentials.unwrap_or_else(|| self.credentials.clone());
+                if let Some((own, credentials)) = self.own.as_mut().zip(credentials) {
+                    own.credentials = credentials;
+                }
                 self.anchors = anchors.unwrap_or_else(|| self.anchors.clone());
                 Some(Ok(()))
             }
             (credentials, anchors) => {
-                self.own.forget();
+                if let Some(own) = &mut self.own {
+                    own.files.forget();
+                }
                 self.trusted.forget();
                 let faults = credentials.err().into_iter().chain(anchors.err());
                 Some(Err(faults.flatten().collect()))
@@ -100,18 +137,22 @@ impl ServiceTls {
 
     /// Threads for handshakes, where the key is on a token.
     pub(crate) fn handshake_threads(&self) -> Option<HandshakeThreads> {
-        self.credentials.handshake_threads()
+        self.own.as_ref()?.credentials.handshake_threads()
     }
 
     /// The problem of a key on a token, if it has one.
     pub(crate) fn key_problem(&self) -> Option<ConfigError> {
-        let problem = self.credentials.key_problem()?;
-        Some(ConfigError::new(&self.private_key.key, problem.text))
+        let own = self.own.as_ref()?;
+        let problem = own.credentials.key_problem()?;
+        Some(ConfigError::new(&own.private_key.key, problem.text))
     }
 
     /// The configuration with the present certificates.
     pub(crate) fn config(&self) -> Result<ClientConfig, rustls::Error> {
-        let own = SingleCertAndKey::from(self.credentials.certified_key());
+        let Some(own) = &self.own else {
+            return self.anonymous();
+        };
+        let own = SingleCertAndKey::from(own.credentials.certified_key());
         let builder = self.builder()?;
         Ok(finish(builder.with_client_cert_resolver(Arc::new(own))))
     }

@@ -7,13 +7,13 @@ use crate::config_error::ConfigError;
 
 /// Files that are read together.
 #[derive(Debug)]
-pub(super) struct SourceWatcher {
+pub(crate) struct SourceWatcher {
     sources: Vec<Source>,
     files: files::FileWatcher,
 }
 
 impl SourceWatcher {
-    pub(super) fn new(sources: Vec<Source>) -> Self {
+    pub(crate) fn new(sources: Vec<Source>) -> Self {
         let paths = sources.iter().map(|source| source.path.clone()).collect();
         Self {
             sources,
@@ -22,7 +22,7 @@ impl SourceWatcher {
     }
 
     /// Reads the files for the first time.
-    pub(super) fn read<T>(
+    pub(crate) fn read<T>(
         &mut self,
         make: impl FnOnce(Files<'_>) -> Result<T, Vec<ConfigError>>,
     ) -> Result<T, Vec<ConfigError>> {
@@ -34,7 +34,7 @@ impl SourceWatcher {
     /// result of `make`.
     ///
     /// Cost: where nothing changed, one `stat` for each file.
-    pub(super) fn read_changed<T>(
+    pub(crate) fn read_changed<T>(
         &mut self,
         force: bool,
         make: impl FnOnce(Files<'_>) -> Result<T, Vec<ConfigError>>,
@@ -56,7 +56,7 @@ impl SourceWatcher {
     }
 
     /// Makes the next call read the files as if for the first time.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.files.forget();
     }
 }

@@ -18,11 +18,15 @@ use tests::banks::{Banks, trust_changed};
 use tests::browser::Tab;
 use tests::chromium::{Chromium, Scripts};
 use tests::consent_requests::{BACK, PSU};
+use tests::files;
 use tests::http::Tpp;
+use tests::issuing::{Ca, VALID, both_ends, identity, loopback, signs};
 use tests::oidc_provider::{FACTOR, Features, OidcProvider, PASSWORD};
 use tests::operator;
 use tests::scripted_provider::{CLIENT, SECRET, ScriptedProvider, SigningKey, Token, url_pairs};
-use tests::wait::wait_for;
+use tests::tls_terminator;
+use tests::wait::{wait_for, wait_until};
+use tokio::sync::watch;
 use wiremock::ResponseTemplate;
 
 /// A replica of Bank B whose customers log in at a provider, and its TPP.
@@ -44,6 +48,14 @@ impl Scene {
 
     async fn with(change: impl FnOnce(&mut IdentityProviderConfig)) -> Self {
         let (banks, provider) = futures::join!(Banks::start(), ScriptedProvider::start());
+        Self::of(banks, provider, change).await
+    }
+
+    async fn of(
+        banks: Banks,
+        provider: ScriptedProvider,
+        change: impl FnOnce(&mut IdentityProviderConfig),
+    ) -> Self {
         let mut section = provider.section(banks.folder.path());
         change(&mut section);
         let bank = banks
@@ -61,6 +73,38 @@ impl Scene {
 
     fn tab(&self) -> Tab {
         Tab::at(&self.bank)
+    }
+
+    /// A browser at that address.
+    fn tab_from(&self, address: [u8; 4]) -> Tab {
+        let mut tab = self.tab();
+        tab.browser.from = Some(address.into());
+        tab
+    }
+
+    /// The answer of the operator's readiness check.
+    fn health(&self) -> String {
+        operator::get(self.bank.operator_address(), "/health/ready")
+    }
+
+    /// Has the provider take pushed requests.
+    fn take_pushed_requests(&self, changes: &Value) {
+        let issuer = self.provider.issuer();
+        let mut all = json!({
+            "pushed_authorization_request_endpoint": format!("{issuer}/pushed"),
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        self.provider.announce(&all);
+        let pushed = json!({ "request_uri": "urn:request:1", "expires_in": 60 });
+        let answer = ResponseTemplate::new(201).set_body_json(pushed);
+        self.provider.answer("/pushed", answer);
+    }
+
+    /// The last pushed request.
+    async fn pushed(&self) -> Asked {
+        self.provider.posted("/pushed").await.pop().unwrap().0
     }
 
     /// Anna's valid token for a request.
@@ -713,20 +757,11 @@ async fn the_access_is_pushed_to_the_provider_and_comes_back_with_the_approval()
         section.approval = ApprovalBinding::AuthorizationDetails;
     })
     .await;
-    let issuer = scene.provider.issuer();
-    let pushed = json!({ "request_uri": "urn:request:1", "expires_in": 60 });
     let announce = |types: Value| {
-        scene.provider.announce(&json!({
-            "pushed_authorization_request_endpoint": format!("{issuer}/pushed"),
-            "authorization_details_types_supported": types,
-        }));
+        scene.take_pushed_requests(&json!({ "authorization_details_types_supported": types }));
     };
     announce(json!(["account_information"]));
-    scene
-        .provider
-        .answer("/pushed", ResponseTemplate::new(201).set_body_json(pushed));
     let mut tab = scene.tab();
-    let pushed = async || scene.provider.posted("/pushed").await.pop().unwrap().0;
     // Through the browser goes a reference, and nothing else.
     let short = scene.ask(&mut tab, "/log-in").await;
     let expected = [("client_id", CLIENT), ("request_uri", "urn:request:1")];
@@ -736,7 +771,7 @@ async fn the_access_is_pushed_to_the_provider_and_comes_back_with_the_approval()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into()
     );
-    let asked = pushed().await;
+    let asked = scene.pushed().await;
     assert!(!asked.contains_key("authorization_details"));
     scene
         .provider
@@ -776,7 +811,7 @@ async fn the_access_is_pushed_to_the_provider_and_comes_back_with_the_approval()
     ];
     for (name, returned) in cases {
         scene.allow(&mut tab, &path).await;
-        let asked = pushed().await;
+        let asked = scene.pushed().await;
         let details: Value = serde_json::from_str(&asked["authorization_details"]).unwrap();
         let shown = &details[0];
         assert_eq!(shown["type"], "account_information");
@@ -804,25 +839,288 @@ async fn the_access_is_pushed_to_the_provider_and_comes_back_with_the_approval()
         assert_eq!(page.problem().as_deref(), problem, "{name}: {page:?}");
         assert_eq!(scene.status(&consent).await, status, "{name}");
     }
+}
 
-    // A provider that does not know the type is not asked.
-    announce(json!(["payment_initiation"]));
-    scene.banks.clock.advance(TimeDelta::minutes(10));
-    let mut tab = scene.tab();
-    scene.ask(&mut tab, "/log-in").await;
-    let asked = pushed().await;
-    scene
-        .provider
-        .issue(&scene.token(&asked).signed(&scene.provider.key));
-    scene.come_back(&mut tab, &asked).await;
+/// Account numbers would go through the browser's address, or what is approved would not be shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn approval_by_authorization_details_takes_a_provider_that_supports_it() {
+    let scene = Scene::with(|section| {
+        section.approval = ApprovalBinding::AuthorizationDetails;
+    })
+    .await;
+    let types = |types: Value| json!({ "authorization_details_types_supported": types });
+    for (name, told) in [
+        (
+            "no pushed requests",
+            "takes no pushed authorization requests",
+        ),
+        ("another type", "of the type account_information"),
+    ] {
+        scene.banks.clock.advance(TimeDelta::minutes(10));
+        match name {
+            "another type" => scene.take_pushed_requests(&types(json!(["payment_initiation"]))),
+            _ => scene
+                .provider
+                .announce(&types(json!(["account_information"]))),
+        }
+        let health = scene.health();
+        assert!(health.contains(told), "{name}: {health}");
+        let page = scene.tab().get("/log-in").await.clone();
+        let found = (page.status, page.problem());
+        let unavailable = Some("identity-provider-unavailable".to_owned());
+        assert_eq!(found, (503, unavailable), "{name}");
+        assert!(scene.provider.posted("/pushed").await.is_empty(), "{name}");
+    }
+    scene.take_pushed_requests(&types(json!(["account_information"])));
+    let health = scene.health();
+    assert!(health.contains(r#""identityProvider":"ready""#), "{health}");
+    scene.ask(&mut scene.tab(), "/log-in").await;
+}
+
+/// What another site has a browser do, or the browser does in advance, is no log-in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_that_no_person_has_asked_for_is_neither_stored_nor_pushed() {
+    let scene = Scene::set().await;
+    scene.take_pushed_requests(&json!({}));
     let (_, path) = scene.consent(&all_accounts()).await;
-    tab.get(&path).await;
-    let page = tab.submit(&format!("{path}/approve"), &[]).await;
+    let to_approve = format!("/log-in?to={path}");
+    let made_up = "/log-in?to=/authorise/5f0d7c1e-5d0c-4a53-9a8e-0d6b0b1a7c11";
+    let navigation = |site| {
+        vec![
+            ("Sec-Fetch-Mode", "navigate"),
+            ("Sec-Fetch-Dest", "document"),
+            ("Sec-Fetch-Site", site),
+        ]
+    };
+    let with = |site, (name, value)| {
+        let mut headers = navigation(site);
+        headers.retain(|(known, _)| *known != name);
+        headers.push((name, value));
+        headers
+    };
+    let click = ("Sec-Fetch-User", "?1");
+    let prefetch = ("Sec-Purpose", "prefetch;prerender");
+    let image = ("Sec-Fetch-Dest", "image");
+    let script = ("Sec-Fetch-Mode", "no-cors");
+    let frame = ("Sec-Fetch-Dest", "iframe");
+    let refused = [
+        ("GET", "/log-in", 200, navigation("cross-site")),
+        ("GET", "/log-in?prompt=login", 200, navigation("cross-site")),
+        ("GET", made_up, 200, navigation("cross-site")),
+        ("GET", "/log-in", 200, with("cross-site", image)),
+        ("GET", "/log-in", 200, with("same-origin", script)),
+        ("GET", &to_approve, 200, with("cross-site", frame)),
+        ("GET", "/log-in", 503, with("same-origin", prefetch)),
+        ("GET", &to_approve, 503, with("none", prefetch)),
+        ("GET", "/log-in", 503, vec![("Purpose", "prefetch")]),
+        ("GET", "/log-in", 503, vec![("X-Moz", "prefetch")]),
+        ("HEAD", "/log-in", 200, vec![]),
+    ];
+    for (method, path, status, headers) in refused {
+        let page = scene.tab().send(method, path, &headers, "").await;
+        assert_eq!(page.status, status, "{method} {path} {headers:?}");
+        assert_eq!(page.header("location"), None, "{path} {headers:?}");
+        if method == "GET" {
+            // The person who wants to log in after all is one click away.
+            assert_eq!(page.heading(), "Log in");
+            let to = path.split_once("to=").map_or("/", |(_, to)| to);
+            assert_eq!(page.links("/log-in"), [format!("/log-in?to={to}")]);
+        }
+        let pushed = scene.provider.posted("/pushed").await.len();
+        assert_eq!(pushed, 0, "{method} {path} {headers:?}");
+    }
+    // A page of ours, a bookmark, a link that was clicked, a TPP, and a client that says nothing.
+    let asked_for = [
+        ("/log-in", navigation("same-origin")),
+        ("/log-in", navigation("same-site")),
+        ("/log-in", navigation("none")),
+        ("/log-in", with("cross-site", click)),
+        (&to_approve, navigation("cross-site")),
+        ("/log-in", vec![]),
+    ];
+    for (number, (path, headers)) in asked_for.into_iter().enumerate() {
+        let page = scene.tab().send("GET", path, &headers, "").await;
+        assert_eq!(page.status, 303, "{path} {headers:?}");
+        let pushed = scene.provider.posted("/pushed").await.len();
+        assert_eq!(pushed, number + 1, "{path} {headers:?}");
+    }
+}
+
+/// Neither the table nor the provider's own limit is filled from one network.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_network_begins_a_hundred_log_ins_in_ten_minutes() {
+    let scene = Scene::set().await;
+    let (near, far) = ([127, 0, 1, 1], [127, 0, 2, 1]);
+    // A device on which a customer has logged in is not counted with its network.
+    let mut known = scene.tab_from(near);
+    scene.log_in(&mut known).await;
+    known.get("/").await;
+    known.submit("/log-out", &[]).await;
+    scene.take_pushed_requests(&json!({}));
+    scene.banks.clock.advance(TimeDelta::minutes(10));
+    for number in 0..100 {
+        let mut tab = scene.tab_from(near);
+        scene.ask(&mut tab, "/log-in").await;
+        // A return without a log-in makes no room.
+        let asked = scene.pushed().await;
+        let declined = format!("/log-in/callback?error=no&state={}", asked["state"]);
+        let page = tab.get(&declined).await;
+        let problem = page.problem();
+        assert_eq!(problem.as_deref(), Some("log-in-cancelled"), "{number}");
+    }
+    let refused = async |tab: &mut Tab| {
+        let page = tab.get("/log-in").await;
+        let found = (page.status, page.problem());
+        assert_eq!(found, (429, Some("too-many-log-ins-here".to_owned())));
+    };
+    refused(&mut scene.tab_from(near)).await;
+    refused(&mut scene.tab_from([127, 0, 1, 2])).await;
+    assert_eq!(scene.provider.posted("/pushed").await.len(), 100);
+    scene.ask(&mut known, "/log-in").await;
+    scene.ask(&mut scene.tab_from(far), "/log-in").await;
+    scene.banks.clock.advance(TimeDelta::minutes(10));
+    scene.ask(&mut scene.tab_from(near), "/log-in").await;
+}
+
+/// A log-in is counted only as long as it is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_that_could_not_be_pushed_is_not_counted() {
+    let scene = Scene::set().await;
+    scene.take_pushed_requests(&json!({}));
+    let answer = ResponseTemplate::new(500);
+    scene.provider.answer("/pushed", answer);
+    for _ in 0..101 {
+        let page = scene.tab().get("/log-in").await.clone();
+        let problem = page.problem();
+        assert_eq!(problem.as_deref(), Some("identity-provider-unavailable"));
+    }
+    scene.take_pushed_requests(&json!({}));
+    scene.ask(&mut scene.tab(), "/log-in").await;
+}
+
+/// A wrong secret shows only when it is used, and is then reported until it is right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_refuses_the_client_is_reported_until_it_accepts_it() {
+    let scene = Scene::set().await;
+    let unknown = json!({ "error": "invalid_client" });
+    let unknown = ResponseTemplate::new(401).set_body_json(unknown);
+    let ready = |expected: &str| {
+        let health = scene.health();
+        assert!(health.starts_with("HTTP/1.1 200"), "{health}");
+        let told = format!(r#""identityProvider":"{expected}"#);
+        assert!(health.contains(&told), "{told}: {health}");
+    };
+    for answer in [unknown.clone(), ResponseTemplate::new(401)] {
+        scene.provider.answer("/token", answer);
+        let mut tab = scene.tab();
+        let asked = scene.ask(&mut tab, "/log-in").await;
+        let page = scene.come_back(&mut tab, &asked).await;
+        assert_eq!(page.status, 503);
+        ready("token: the provider ");
+        // Its metadata are no proof of the opposite, nor is a request that it does not answer.
+        scene.banks.clock.advance(TimeDelta::minutes(10));
+        scene.ask(&mut scene.tab(), "/log-in").await;
+        ready("token: the provider ");
+    }
+    scene.log_in(&mut scene.tab()).await;
+    ready("ready");
+    // At the endpoint for pushed requests.
+    scene.take_pushed_requests(&json!({}));
+    scene.banks.clock.advance(TimeDelta::minutes(10));
+    scene.provider.answer("/pushed", unknown);
+    assert_eq!(scene.tab().get("/log-in").await.status, 503);
+    ready("pushed request: the provider refused: invalid_client; check client_id");
+    scene.take_pushed_requests(&json!({}));
+    scene.ask(&mut scene.tab(), "/log-in").await;
+    ready("ready");
+}
+
+/// Several requests of one step do not add up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_has_one_timeout_for_all_its_requests() {
+    let scene = Scene::set().await;
+    let mut tab = scene.tab();
+    let asked = scene.ask(&mut tab, "/log-in").await;
+    let token = scene.token(&asked).signed(&scene.provider.key);
+    let slow = Duration::from_millis(700);
+    let token = ResponseTemplate::new(200).set_body_json(json!({ "id_token": token }));
+    let keys = json!({ "keys": [scene.provider.key.jwk()] });
+    let keys = ResponseTemplate::new(200).set_body_json(keys);
+    scene.provider.answer("/token", token.set_delay(slow));
+    scene.provider.answer("/keys", keys.set_delay(slow));
+    let page = scene.come_back(&mut tab, &asked).await;
     let found = (page.status, page.problem());
+    let unavailable = Some("identity-provider-unavailable".to_owned());
+    assert_eq!(found, (503, unavailable));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_secret_is_used_and_a_bad_one_is_reported() {
+    let scene = Scene::set().await;
+    let file = scene.banks.folder.path().join("identity-provider.secret");
+    let is_reported = || {
+        scene
+            .health()
+            .contains("identity_provider.client_secret_file")
+    };
+    let used = async || {
+        scene.log_in(&mut scene.tab()).await;
+        let (_, authorization) = scene.provider.posted("/token").await.pop().unwrap();
+        let basic = authorization.unwrap();
+        let both = STANDARD.decode(basic.strip_prefix("Basic ").unwrap());
+        String::from_utf8(both.unwrap()).unwrap()
+    };
+    files::replace(&file, "");
+    wait_for("the report", || is_reported().then_some(())).await;
+    assert!(used().await.ends_with("colon"));
+    files::replace(&file, "new");
+    wait_for("the reload", || (!is_reported()).then_some(())).await;
+    assert_eq!(used().await, format!("{CLIENT}:new"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_anchors_are_used_and_an_expired_certificate_ends_open_connections() {
+    let (banks, mut provider) = futures::join!(Banks::start(), ScriptedProvider::start());
+    let now = banks.clock.now().timestamp();
+    let (first, second) = (Ca::root("first authority"), Ca::root("second authority"));
+    let issued = |authority: &Ca, until: i64| {
+        let extensions = [signs(), both_ends(), loopback()];
+        let (certificate, key) = authority.party_for((now - 60, until), &extensions);
+        identity(&[&certificate], &key)
+    };
+    let (presented, identities) = watch::channel(issued(&first, now + 60 * 60));
+    let front = tls_terminator::start_without_clients(identities, *provider.server.address()).await;
+    provider.move_to(&format!("https://{front}"));
+    let anchors = banks.folder.path().join("provider-ca.pem");
+    files::replace(&anchors, first.certificate.to_pem().unwrap());
+    let scene = Scene::of(banks, provider, |section| {
+        section.anchors = vec![anchors.clone()];
+    })
+    .await;
+    scene.log_in(&mut scene.tab()).await;
+    let is_reported = || scene.health().contains("identity_provider.anchors[0]");
+    files::replace(&anchors, "no certificate");
+    wait_for("the report", || is_reported().then_some(())).await;
+    scene.log_in(&mut scene.tab()).await;
+    files::replace(&anchors, first.certificate.to_pem().unwrap());
+    wait_for("the end of the report", || (!is_reported()).then_some(())).await;
+    // Metadata is read on the open connection until the certificate is over.
+    wait_until("the end of the connection", async || {
+        scene.banks.clock.advance(TimeDelta::minutes(10));
+        (scene.tab().get("/log-in").await.status == 503).then_some(())
+    })
+    .await;
+    presented.send_replace(issued(&second, VALID.1));
     assert_eq!(
-        found,
-        (503, Some("identity-provider-unavailable".to_owned()))
+        scene.tab().get("/log-in").await.status,
+        503,
+        "an unknown authority"
     );
+    files::replace(&anchors, second.certificate.to_pem().unwrap());
+    wait_until("the new anchors", async || {
+        (scene.tab().get("/log-in").await.status == 303).then_some(())
+    })
+    .await;
 }
 
 /// Pages that need the provider say so; the TPP's reads go on.
@@ -837,7 +1135,7 @@ async fn a_provider_that_fails_takes_nothing_else_along() {
         .provider
         .issue(&scene.token(&asked).signed(&scene.provider.key));
     scene.come_back(&mut tab, &asked).await;
-    let ready = || operator::get(scene.bank.operator_address(), "/health/ready");
+    let ready = || scene.health();
     assert!(
         ready().contains(r#""identityProvider":"ready""#),
         "{}",
@@ -850,7 +1148,6 @@ async fn a_provider_that_fails_takes_nothing_else_along() {
         ResponseTemplate::new(200).set_body_json(body)
     };
     let elsewhere = format!("{}/elsewhere", scene.provider.issuer());
-    let unknown = json!({ "error": "invalid_client" });
     let cases: Vec<(&str, ChangeResponse)> = vec![
         (
             "too late",
@@ -872,10 +1169,6 @@ async fn a_provider_that_fails_takes_nothing_else_along() {
         (
             "no token",
             Box::new(|_| ResponseTemplate::new(200).set_body_string("{}")),
-        ),
-        (
-            "an unknown client",
-            Box::new(move |_| ResponseTemplate::new(401).set_body_json(&unknown)),
         ),
     ];
     let keys = json!({ "keys": [scene.provider.key.jwk()] });
@@ -1019,6 +1312,16 @@ async fn the_log_out_ends_both_sessions_and_the_next_log_in_is_a_new_one() {
     );
     scene.ask(&mut left, "/").await;
     let again = tab.page.links("/log-in").pop().unwrap();
+    // Whichever page the next customer opens, and however often.
+    let (_, path) = scene.consent(&all_accounts()).await;
+    for page in ["/log-in", "/", "/consents", &path, "/log-in"] {
+        let asked = scene.ask(&mut tab, page).await;
+        assert_eq!(
+            asked.get("prompt").map(String::as_str),
+            Some("login"),
+            "{page}"
+        );
+    }
     let asked = scene.ask(&mut tab, &again).await;
     assert_eq!(asked["prompt"], "login");
     // The provider has to have asked: an authentication from before is not enough.
@@ -1035,6 +1338,8 @@ async fn the_log_out_ends_both_sessions_and_the_next_log_in_is_a_new_one() {
     scene.banks.clock.advance(TimeDelta::minutes(10));
     scene.log_in(&mut tab).await;
     let page = tab.submit("/log-out", &[]).await.clone();
+    // From the page without the way back from the provider.
+    assert_eq!(scene.ask(&mut tab, "/").await["prompt"], "login");
     let address = page
         .header("refresh")
         .unwrap()
@@ -1047,6 +1352,25 @@ async fn the_log_out_ends_both_sessions_and_the_next_log_in_is_a_new_one() {
     assert_eq!(query["client_id"], CLIENT);
     assert_eq!(query["post_logout_redirect_uri"], origin.page("/log-out"));
     assert_eq!(tab.get("/log-out").await.heading(), "You are logged out");
+
+    // It ends with the log-in that follows, and returns with the session for one approval.
+    scene.log_in(&mut tab).await;
+    let cookies = tab.browser.cookies.values().flatten();
+    let names: Vec<&String> = cookies.map(|(name, _)| name).collect();
+    assert_eq!(names, ["device", "session"]);
+    let (_, path) = scene.consent(&all_accounts()).await;
+    let mut tab = scene.tab();
+    let asked = scene.ask(&mut tab, &path).await;
+    assert!(!asked.contains_key("prompt"));
+    scene.banks.clock.advance(TimeDelta::seconds(1));
+    let token = scene.token(&asked).signed(&scene.provider.key);
+    scene.provider.issue(&token);
+    scene.come_back(&mut tab, &asked).await;
+    let asked = scene.allow(&mut tab, &path).await;
+    let token = scene.token(&asked).signed(&scene.provider.key);
+    scene.provider.issue(&token);
+    assert!(scene.come_back(&mut tab, &asked).await.sent_to.is_some());
+    assert_eq!(scene.ask(&mut tab, "/").await["prompt"], "login");
 }
 
 /// Bank B with npm's `oidc-provider`, in Chromium.
@@ -1195,8 +1519,9 @@ async fn in_chromium_a_consent_is_approved_at_npms_oidc_provider() {
     browser.sees_heading("This log-in has ended").await;
     browser.look_at("identity-provider-over").await;
 
-    // The session at the provider is young enough for a log-in. It ends with ours.
+    // The session for the approval has ended: the one at the provider begins no other.
     browser.open(&format!("{}/consents", scene.pages())).await;
+    scene.sign_in(&anna, FACTOR).await;
     browser
         .sees_heading("Who has access to your accounts")
         .await;
@@ -1205,6 +1530,23 @@ async fn in_chromium_a_consent_is_approved_at_npms_oidc_provider() {
     browser.press("Yes, sign me out").await;
     browser.sees_heading("You are logged out").await;
     browser.look_at("identity-provider-logged-out").await;
+    browser.follow("Log in").await;
+    browser.sees_heading("Sign in").await;
+
+    // A click on another site begins a log-in; the site itself does not.
+    let log_in = format!("{}/log-in", scene.pages());
+    let other_site = |html: String| {
+        let encoded = STANDARD.encode(html);
+        format!("data:text/html;base64,{encoded}")
+    };
+    let link = other_site(format!("<a href='{log_in}'>Log in</a>"));
+    browser.open(&link).await;
+    browser.follow("Log in").await;
+    browser.sees_heading("Sign in").await;
+    let refresh = format!("<meta http-equiv='refresh' content='0; url={log_in}'>");
+    browser.open(&other_site(refresh)).await;
+    browser.sees_heading("Log in").await;
+    browser.look_at("identity-provider-begin").await;
     browser.follow("Log in").await;
     browser.sees_heading("Sign in").await;
 }

@@ -14,6 +14,18 @@ texts! {
                 or changed.",
             to_do: "Please try again in a few minutes.",
         }
+        too_many_here("too-many-log-ins-here") {
+            title: "Too many log-ins were started here",
+            happened: "From your device or network, many log-ins were started and not completed. \
+                Nothing was approved or changed.",
+            to_do: "Please try again in ten minutes. If you did not start them, call us.",
+        }
+        too_many("too-many-log-ins") {
+            title: "Logging in is not possible at the moment",
+            happened: "Too many log-ins have been started and not completed. Nothing was approved \
+                or changed.",
+            to_do: "Please try again in ten minutes.",
+        }
         over("log-in-over") {
             title: "This log-in has ended",
             happened: "It was completed before, has timed out, or was started in another browser \
