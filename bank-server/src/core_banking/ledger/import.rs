@@ -84,23 +84,6 @@ impl Imported {
             turnover.credit_sum += amount.value();
         }
     }
-
-    /// Takes back a transaction that was in the ledger already.
-    pub(super) fn take_back(&mut self, amount: &Amount) {
-        self.transactions -= 1;
-        self.known += 1;
-        let turnover = self.turnovers.entry(amount.currency()).or_default();
-        if amount.value().is_sign_negative() {
-            turnover.debits -= 1;
-            turnover.debit_sum -= amount.value();
-        } else {
-            turnover.credits -= 1;
-            turnover.credit_sum -= amount.value();
-        }
-        if *turnover == Turnover::default() {
-            self.turnovers.remove(&amount.currency());
-        }
-    }
 }
 
 /// Result of an import.
@@ -278,8 +261,8 @@ impl Import {
 
     /// Writes all rows of the batch.
     async fn write(&mut self) -> Result<()> {
-        let known = self.batch.write(&mut self.sql).await?;
-        check_known(&known)
+        let written = self.batch.write(&mut self.sql).await?;
+        check_known(&written.known)
     }
 
     /// The numbers that are in the database.
@@ -537,9 +520,9 @@ impl Import {
             details: self.json(&record.details)?,
             amount: entry.amount,
         };
-        let known = self.batch.push(row, &mut self.sql).await?;
+        let written = self.batch.push(row, &mut self.sql).await?;
         self.imported.add(&entry.amount);
-        check_known(&known)
+        check_known(&written.known)
     }
 
     /// Checks that the entry is not in the future, and that its other day is near.

@@ -210,6 +210,190 @@ async fn a_statement_continues_the_ledger_and_no_entry_is_booked_twice() {
     assert_eq!(scene.rows("entry").await, 4);
 }
 
+/// A statement of the second of November with these entries, each a sign and an amount, which all
+/// have the same reference of the bank.
+fn of_one_day(opening: &str, entries: &[&str], closing: &str) -> String {
+    let entries: Vec<String> = entries
+        .iter()
+        .map(|entry| format!(":61:2611021102{entry},NTRFNONREF//77"))
+        .collect();
+    let entries: Vec<&str> = entries.iter().map(String::as_str).collect();
+    mt940(
+        &format!("C261102EUR{opening},"),
+        &entries,
+        &format!("C261102EUR{closing},"),
+    )
+}
+
+/// Rows of a CSV file, each with its balance where it has one.
+fn rows(reference: &str, rows: &[(&str, &str, &str)]) -> String {
+    let has_balance = rows.iter().any(|(_, _, balance)| !balance.is_empty());
+    let balance = |balance: &str| match has_balance {
+        true => format!(";{balance}"),
+        false => String::new(),
+    };
+    let rows = rows.iter().map(|(day, amount, after)| {
+        let after = balance(after);
+        format!("37040044/532013000;2026-11-{day};{amount};EUR;{reference}{after}\n")
+    });
+    let header = format!(
+        "account;booking_date;amount;currency;reference{}\n",
+        balance("balance")
+    );
+    format!("{header}{}", rows.collect::<String>())
+}
+
+/// Imports each file, and compares the numbers of new and of known entries.
+async fn import_all(scene: &Scene, files: &[(&str, u64, u64)]) {
+    for (number, (file, new, known)) in files.iter().enumerate() {
+        let imported = scene.import(file).await;
+        let imported = imported.unwrap_or_else(|error| panic!("file {number}: {error}"));
+        let found = (imported.transactions, imported.known);
+        assert_eq!(found, (*new, *known), "file {number}");
+    }
+}
+
+async fn refused(scene: &Scene, file: &str, said: &str) {
+    let before = scene.rows("entry").await;
+    let refused = scene.import(file).await.unwrap_err();
+    assert!(refused.contains(said), "{said}\n{refused}");
+    assert_eq!(scene.rows("entry").await, before, "{said}");
+}
+
+#[tokio::test]
+async fn equal_entries_in_the_next_statement_of_a_day_are_booked() {
+    let first = of_one_day("100", &["C50"], "150");
+    let second = of_one_day("150", &["C50"], "200");
+    let csv = rows("77", &[("02", "50", "250")]);
+    let without_reference = rows("", &[("02", "50", "300")]);
+    let again = rows("", &[("02", "50", "350")]);
+    let scene = Scene::set().await;
+    let files = [&first, &second, &csv, &without_reference, &again];
+    import_all(&scene, &files.map(|file| (file.as_str(), 1, 0))).await;
+    import_all(&scene, &files.map(|file| (file.as_str(), 0, 1))).await;
+    let (balances, entries) = scene.account().await;
+    assert_eq!(balances[0], "interimBooked 350.00 EUR 2026-11-02");
+    assert_eq!(entries.len(), 5);
+    // They are not those of the ledger, and do not continue it either.
+    for file in [
+        of_one_day("170", &["C50"], "220"),
+        of_one_day("300", &["C50", "C50", "C50"], "450"),
+        rows("77", &[("02", "50", "220")]),
+    ] {
+        refused(
+            &scene,
+            &file,
+            "with the new entries the balance in the ledger would be",
+        )
+        .await;
+    }
+    // A statement of the whole day has them all.
+    let whole = of_one_day("100", &["C50", "C50", "C50"], "250");
+    import_all(&scene, &[(&whole, 0, 3)]).await;
+}
+
+#[tokio::test]
+async fn entries_that_could_be_booked_once_more_are_refused() {
+    const SAID: &str = "the ledger has all of these entries, and is at the balance before them";
+
+    let up = of_one_day("100", &["C50"], "150");
+    let down = of_one_day("150", &["D50"], "100");
+    let both = format!("{up}{down}");
+    let scene = Scene::set().await;
+    import_all(&scene, &[(&up, 1, 0), (&down, 1, 0), (&down, 0, 1)]).await;
+    refused(&scene, &up, SAID).await;
+    let csv = rows("77", &[("02", "50", "150")]);
+    refused(&scene, &csv, SAID).await;
+    let whole = of_one_day("100", &["C50", "D50", "C50"], "150");
+    import_all(&scene, &[(&both, 0, 2), (&whole, 1, 2), (&up, 0, 1)]).await;
+    // On a later day, it can only be an older one.
+    let next = mt940("C261103EUR150,", &[":61:261103D50,NTRFX"], "C261103EUR100,");
+    import_all(&scene, &[(&next, 1, 0), (&up, 0, 1), (&csv, 0, 1)]).await;
+}
+
+#[tokio::test]
+async fn entries_that_cancel_out_are_not_booked_twice() {
+    const REPEATED: &str = "the ledger has entries of the same days and amounts";
+
+    let statement = of_one_day("100", &["C50", "D50"], "100");
+    let scene = Scene::set().await;
+    import_all(&scene, &[(&statement, 2, 0), (&statement, 0, 2)]).await;
+    let turned = of_one_day("100", &["D50", "C50"], "100");
+    refused(&scene, &turned, REPEATED).await;
+    let csv = rows("", &[("02", "50", "150"), ("02", "-50", "100")]);
+    refused(&scene, &csv, REPEATED).await;
+    let other = of_one_day("100", &["C7", "D7"], "100");
+    import_all(&scene, &[(&other, 2, 0), (&other, 0, 2)]).await;
+    let both = of_one_day("100", &["C50", "D50", "C7", "D7", "C50", "D50"], "100");
+    import_all(&scene, &[(&both, 2, 4)]).await;
+    // The same statement with one of the next day.
+    let more = mt940(
+        "C261101EUR100,",
+        &[
+            ":61:261102D50,NTRFX",
+            ":61:261102C50,NTRFX",
+            ":61:261103C1,NTRFX",
+        ],
+        "C261103EUR101,",
+    );
+    refused(&scene, &more, REPEATED).await;
+    // Of an earlier day, and not in the ledger.
+    let earlier = mt940(
+        "C261101EUR100,",
+        &[":61:261101C9,NTRFX", ":61:261101D9,NTRFX"],
+        "C261101EUR100,",
+    );
+    let said = "line 8, at :62F:: some entries are not in the ledger, which is booked up to";
+    refused(&scene, &earlier, said).await;
+    let csv = rows("X", &[("01", "9", "109"), ("01", "-9", "100")]);
+    let said = "line 2, at booking_date: not in the ledger, which is booked up to 2026-11-02";
+    refused(&scene, &csv, said).await;
+}
+
+#[tokio::test]
+async fn rows_without_balances_are_recognised_by_whole_days() {
+    const PARTS: &str = "the ledger has entries of this day that the file does not have";
+
+    let (first, coffee, lunch) = (("01", "-1", ""), ("02", "-3", ""), ("02", "-9", ""));
+    let next = ("03", "-3", "");
+    for reference in ["", "77"] {
+        let of = |all: &[(&str, &str, &str)]| rows(reference, all);
+        let old = of(&[first, coffee]);
+        let scene = Scene::set().await;
+        import_all(&scene, &[(&old, 2, 0), (&old, 0, 2)]).await;
+        // The whole of the last day again, with more.
+        import_all(&scene, &[(&of(&[coffee, coffee, lunch]), 2, 1)]).await;
+        // A file that was imported before, whose last day has fewer.
+        import_all(&scene, &[(&old, 0, 2)]).await;
+        // A part of that day: which coffee it has cannot be known.
+        for part in [
+            of(&[coffee]),
+            of(&[coffee, coffee]),
+            of(&[coffee, next]),
+            of(&[first, coffee, next]),
+            of(&[lunch, lunch]),
+            of(&[("02", "-8", "")]),
+        ] {
+            refused(&scene, &part, PARTS).await;
+        }
+        let said = "line 2, at booking_date: the ledger has";
+        refused(&scene, &of(&[coffee, next]), said).await;
+        let said = "line 3, at booking_date: not in the ledger, which is booked up to 2026-11-02";
+        refused(&scene, &of(&[first, first, coffee, coffee, lunch]), said).await;
+        let whole = of(&[coffee, lunch, coffee, next]);
+        import_all(&scene, &[(&whole, 1, 3), (&of(&[next, next]), 1, 1)]).await;
+        let (balances, entries) = scene.account().await;
+        assert_eq!(balances[0], "interimBooked -22.00 EUR 2026-11-03");
+        assert_eq!(entries.len(), 6);
+    }
+    // Entries of a statement are not those of a file without balances.
+    let scene = Scene::set().await;
+    let statement = of_one_day("100", &["D3"], "97");
+    import_all(&scene, &[(&statement, 1, 0)]).await;
+    refused(&scene, &rows("77", &[coffee]), PARTS).await;
+    import_all(&scene, &[(&rows("77", &[next]), 1, 0)]).await;
+}
+
 #[tokio::test]
 async fn an_account_is_found_by_its_number_or_needs_a_customer() {
     let scene = Scene::set().await;
@@ -720,6 +904,14 @@ async fn what_is_wrong_in_csv_is_refused_at_its_line_and_column() {
             "line 3, at amount: three digits behind the only sign",
         ),
         (with("1,00", ""), "line 3, at amount: empty"),
+        (
+            with(";11,00", ";"),
+            "line 3, at balance: each row of an account has its balance, or none has",
+        ),
+        (
+            format!("{HEADER}{}{ROW}", ROW.replace(";11,00", ";")),
+            "line 3, at balance: each row of an account has its balance, or none has",
+        ),
         (
             with("EUR", "EUX"),
             "line 3, at currency: no currency of ISO 4217",
