@@ -55,6 +55,8 @@ pub struct Imported {
     pub known: u64,
     /// Entries of statements that are not booked, and were left out.
     pub not_booked: u64,
+    /// Entries whose payments do not add up to them, and were left out.
+    pub without_payments: u64,
 }
 
 /// Sums of transactions in one currency.

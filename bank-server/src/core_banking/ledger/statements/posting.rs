@@ -382,6 +382,7 @@ impl<'a> Posting<'a> {
             return Ok(());
         }
         check_days(&entry, self.today)?;
+        self.imported.without_payments += u64::from(entry.omits_payments);
         let open = self.open.as_mut().ok_or_else(outside)?;
         let (index, is_whole) = (open.account, open.is_whole);
         let amount = entry.details.transaction_amount;

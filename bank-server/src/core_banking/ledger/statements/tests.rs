@@ -786,6 +786,154 @@ async fn camt_in_an_envelope_with_batches_reversals_and_pending_entries() {
     );
 }
 
+#[test]
+fn payments_of_an_entry_add_up_to_it_with_their_own_signs() {
+    let good = example("xml");
+    let payments = |more: &str, parts: &[&str]| {
+        let parts: String = parts
+            .iter()
+            .map(|part| {
+                let (amount, sign) = part.split_once(' ').unwrap_or((part, ""));
+                let sign = match sign {
+                    "" => String::new(),
+                    sign => format!("<CdtDbtInd>{sign}</CdtDbtInd>"),
+                };
+                format!("<TxDtls><Amt Ccy=\"EUR\">{amount}</Amt>{sign}</TxDtls>")
+            })
+            .collect();
+        // The second entry is a debit of 49.50.
+        let (before, rest) = good.rsplit_once("<NtryDtls>").unwrap();
+        let (_, after) = rest.split_once("</NtryDtls>").unwrap();
+        let (before, entry) = before.rsplit_once("<Sts>").unwrap();
+        format!("{before}{more}<Sts>{entry}<NtryDtls>{parts}</NtryDtls>{after}")
+    };
+    let parts = |more: &str, parts: &[&str]| {
+        let file = payments(more, parts);
+        let found = entries(camt053::Reader::new(file.as_bytes(), Tz::UTC));
+        let entry = &found[1];
+        assert_eq!(entry.details.batch_number_of_transactions, Some(2));
+        let parts = entry.details.entry_details.as_ref();
+        let amounts = parts.map(|parts| {
+            let amounts = parts
+                .iter()
+                .map(|part| part.transaction_amount.value().to_string());
+            amounts.collect::<Vec<_>>().join(" ")
+        });
+        (amounts.unwrap_or_default(), entry.omits_payments)
+    };
+    const REVERSAL: &str = "<RvslInd>true</RvslInd>";
+    for (more, payments, expected) in [
+        ("", ["40", "9.50"], "-40.00 -9.50"),
+        ("", ["40 DBIT", "9.50 DBIT"], "-40.00 -9.50"),
+        ("", ["50 DBIT", "0.50 CRDT"], "-50.00 0.50"),
+        ("", ["50", "0.50 CRDT"], "-50.00 0.50"),
+        (REVERSAL, ["40", "9.50"], "-40.00 -9.50"),
+        (REVERSAL, ["40 DBIT", "9.50 DBIT"], "-40.00 -9.50"),
+        // As what is reversed.
+        (REVERSAL, ["50 CRDT", "0.50 DBIT"], "-50.00 0.50"),
+    ] {
+        let found = parts(more, &payments);
+        assert_eq!(found, (expected.to_owned(), false), "{payments:?}");
+    }
+    for payments in [
+        ["40", "9.51"],
+        ["40 CRDT", "9.50 CRDT"],
+        ["40 CRDT", "9.50 DBIT"],
+    ] {
+        assert_eq!(parts("", &payments), (String::new(), true), "{payments:?}");
+    }
+    assert!(!parts("<RvslInd>false</RvslInd>", &["40", "9.50"]).1);
+    assert!(parts("<RvslInd>false</RvslInd>", &["40 CRDT", "9.50 CRDT"]).1);
+    let mut reader = payments("", &["40 XXXX", "9.50"]);
+    reader.push('\n');
+    let mut reader = camt053::Reader::new(reader.as_bytes(), Tz::UTC);
+    let refused = loop {
+        match reader.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it was read"),
+            Err(refused) => break refused.to_string(),
+        }
+    };
+    assert!(
+        refused.contains("at TxDtls/CdtDbtInd: neither CRDT nor DBIT"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_time_with_an_offset_has_the_day_of_the_banks_time_zone() {
+    let entry = "<BookgDt><Dt>2026-10-28</Dt></BookgDt>";
+    let closing = "<Dt><Dt>2026-10-28</Dt></Dt></Bal>\n<TxsSummry>";
+    let good = example("xml");
+    assert!(good.contains(entry) && good.contains(closing));
+    // Berlin is an hour before UTC from the 25th of October on.
+    for (time, zone, expected) in [
+        (
+            "<DtTm>2026-10-27T23:30:00Z</DtTm>",
+            Tz::Europe__Berlin,
+            "2026-10-28",
+        ),
+        (
+            "<DtTm>2026-10-27T22:30:00.123Z</DtTm>",
+            Tz::Europe__Berlin,
+            "2026-10-27",
+        ),
+        (
+            "<DtTm>2026-10-28T00:30:00+01:00</DtTm>",
+            Tz::Europe__Berlin,
+            "2026-10-28",
+        ),
+        (
+            "<DtTm>2026-10-28T00:30:00+01:00</DtTm>",
+            Tz::Europe__Lisbon,
+            "2026-10-27",
+        ),
+        (
+            "<DtTm>2026-10-27T18:30:00-05:00</DtTm>",
+            Tz::Europe__Berlin,
+            "2026-10-28",
+        ),
+        (
+            "<DtTm>2026-10-28T23:30:00</DtTm>",
+            Tz::Asia__Tokyo,
+            "2026-10-28",
+        ),
+        (
+            "<Dt>2026-10-28+01:00</Dt>",
+            Tz::Europe__Lisbon,
+            "2026-10-28",
+        ),
+        ("<Dt>2026-10-28Z</Dt>", Tz::America__New_York, "2026-10-28"),
+    ] {
+        let file = good
+            .replace(entry, &format!("<BookgDt>{time}</BookgDt>"))
+            .replace(closing, &format!("<Dt>{time}</Dt></Bal>\n<TxsSummry>"));
+        let options = ImportOptions {
+            time_zone: zone,
+            ..ImportOptions::default()
+        };
+        let scene = Scene::set().await;
+        scene.import_with(file.as_bytes(), options).await.unwrap();
+        let (balances, entries) = scene.account().await;
+        let day = entries[0].booking_date.unwrap().to_string();
+        assert_eq!(day, expected, "{time} {zone}");
+        let balance = format!("closingBooked 1250.50 EUR {expected}");
+        assert_eq!(balances[0], balance, "{time} {zone}");
+    }
+    for time in [
+        "2026-10-28T25:00:00Z",
+        "2026-10-28T10:00:00+1",
+        "2026-10-28T",
+        "2026-10-28Tx",
+        "2026-10-28 10:00:00",
+        "2026/10/28",
+    ] {
+        let file = good.replace(entry, &format!("<BookgDt><DtTm>{time}</DtTm></BookgDt>"));
+        let scene = Scene::set().await;
+        refused(&scene, &file, "at Ntry/BookgDt: not a date").await;
+    }
+}
+
 #[tokio::test]
 async fn pages_of_a_statement_and_several_statements_are_read_in_their_order() {
     let page = |opening: &str, day: u32, closing: &str, kinds: (&str, &str)| {
@@ -985,7 +1133,7 @@ fn drain(mut source: impl Source) {
 
 /// Reads these bytes in each format.
 fn read_as_all(bytes: &[u8]) {
-    drain(camt053::Reader::new(bytes));
+    drain(camt053::Reader::new(bytes, Tz::UTC));
     drain(mt940::Reader::new(bytes));
     let options = ImportOptions::default();
     let head = String::from_utf8_lossy(bytes);
