@@ -701,7 +701,7 @@ impl Account {
     /// their opening balance.
     fn could_continue(&self) -> bool {
         let opening = self.progress.opening.map(|opening| opening.value());
-        self.progress.known > 0 && opening == Some(self.booked.value())
+        opening == Some(self.booked.value())
     }
 
     /// Whether the rows before this one are of the ledger's last day, and this one is not.

@@ -305,10 +305,41 @@ async fn entries_that_could_be_booked_once_more_are_refused() {
     let csv = rows("77", &[("02", "50", "150")]);
     refused(&scene, &csv, SAID).await;
     let whole = of_one_day("100", &["C50", "D50", "C50"], "150");
-    import_all(&scene, &[(&both, 0, 2), (&whole, 1, 2), (&up, 0, 1)]).await;
+    let twice = both.repeat(2);
+    let files = [(&both, 0, 2), (&twice, 0, 4), (&whole, 1, 2), (&up, 0, 1)];
+    import_all(
+        &scene,
+        &files.map(|(file, new, known)| (file.as_str(), new, known)),
+    )
+    .await;
     // On a later day, it can only be an older one.
     let next = mt940("C261103EUR150,", &[":61:261103D50,NTRFX"], "C261103EUR100,");
     import_all(&scene, &[(&next, 1, 0), (&up, 0, 1), (&csv, 0, 1)]).await;
+}
+
+#[tokio::test]
+async fn another_reference_or_content_is_another_entry() {
+    let scene = Scene::set().await;
+    for (number, content) in [
+        "NONREF//77",
+        "NONREF//78",
+        "X1",
+        "X2",
+        "NONREF\r\n:86:Rent",
+        "NONREF\r\n:86:Rent, May",
+        "NONREF\r\n:86:166?00A?20Rent?32Anna",
+        "NONREF\r\n:86:166?00A?20Rent?32Anton",
+        "NONREF\r\n:86:166?00A?20Rent?31123?32Anton",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let up = format!(":61:2611021102C50,NTRF{content}");
+        let down = format!(":61:2611021102D50,NTRFNONREF//{number}X");
+        let up = mt940("C261102EUR100,", &[&up], "C261102EUR150,");
+        let down = mt940("C261102EUR150,", &[&down], "C261102EUR100,");
+        import_all(&scene, &[(&up, 1, 0), (&up, 0, 1), (&down, 1, 0)]).await;
+    }
 }
 
 #[tokio::test]
@@ -371,6 +402,7 @@ async fn rows_without_balances_are_recognised_by_whole_days() {
             of(&[coffee, coffee]),
             of(&[coffee, next]),
             of(&[first, coffee, next]),
+            of(&[first, coffee, coffee, coffee]),
             of(&[lunch, lunch]),
             of(&[("02", "-8", "")]),
         ] {
@@ -443,6 +475,35 @@ async fn an_account_is_found_by_its_number_or_needs_a_customer() {
     assert_eq!(balances[0], "closingBooked 2450.50 EUR 2026-11-02");
     assert_eq!(balances[1], "expected 2438.50 EUR 2026-11-02");
     assert_eq!(entries.len(), 3);
+}
+
+#[tokio::test]
+async fn an_account_is_the_same_with_its_iban_and_with_its_national_number() {
+    let row = |account: &str, day: u32| {
+        format!("account;booking_date;amount;currency\n{account};2026-11-0{day};1;EUR\n")
+    };
+    for numbers in [
+        ["37040044/532013000", "DE89370400440532013000"],
+        ["DE89370400440532013000", "37040044/532013000"],
+        ["bnkadeff123", "BNKADEFF123"],
+    ] {
+        let scene = Scene::set().await;
+        for (number, accounts) in [(numbers[0], 1), (numbers[1], 0)] {
+            let day = 3 - accounts;
+            let imported = scene.import(&row(number, day)).await.unwrap();
+            let found = (imported.accounts, imported.transactions);
+            assert_eq!(found, (u64::from(accounts), 1), "{numbers:?}");
+        }
+    }
+    // Two countries can have the same national number.
+    let scene = Scene::set().await;
+    for iban in ["DK5000400440116243", "FO2000400440116243"] {
+        let imported = scene.import(&row(iban, 1)).await.unwrap();
+        assert_eq!(imported.accounts, 1, "{iban}");
+    }
+    let file = row("00400440116243", 2);
+    let said = "line 2, at account: several accounts of the ledger have this number; give the IBAN";
+    refused(&scene, &file, said).await;
 }
 
 #[tokio::test]
@@ -528,6 +589,29 @@ async fn what_is_wrong_in_mt940_is_refused_at_its_line() {
             "line 5, at .: the field :60F: does not stand here: :25: does",
         ),
         (
+            good.replace(":20:1", ":20:1\r\n:20:2"),
+            "line 3, at .: the field :20: does not stand here: :25: does",
+        ),
+        (
+            good.replace(":20:1\r\n", ""),
+            "line 2, at .: the field :25: does not stand here: :20: does",
+        ),
+        (
+            good.replace("-}", "{1:A}{4:x"),
+            "line 8, at .: not a field such as :61:",
+        ),
+        (
+            format!(":x:\r\n{good}"),
+            "line 1, at .: not a field such as :20:",
+        ),
+        (
+            with(&format!(
+                ":61:261102D1,NMSCX\r\n:86:{}",
+                "x\r\n".repeat(101)
+            )),
+            "line 107, at .: a field has at most 100 lines",
+        ),
+        (
             format!("{good}{}", "x\n".repeat(60)),
             "no message starts within 50 lines",
         ),
@@ -598,6 +682,69 @@ fn field_61_has_dates_signs_and_references() {
     );
 }
 
+#[tokio::test]
+async fn messages_follow_each_other_with_and_without_envelopes() {
+    let entry = |number: u32| format!(":61:991102C100,NMSCNONREF//{number}");
+    let one = mt940("D991101EUR50,", &[&entry(1)], "C991102EUR50,");
+    let two = mt940("C991102EUR50,", &[&entry(2)], "C991102EUR150,");
+    let bare = |text: &str| {
+        let (_, text) = text.split_once("{4:\r\n").unwrap();
+        text.replace("-}\r\n", "")
+    };
+    for file in [
+        format!("{one}{two}"),
+        format!("{}{}", bare(&one), bare(&two)),
+        format!("{}{}", bare(&one), bare(&two)).replace("\r\n", "\r"),
+        format!(":940:\r\n{}-\r\n:940:\r\n{}", bare(&one), bare(&two)),
+        format!("{one}{two}").replace("-}\r\n{1:", "-}{1:"),
+        // The envelope ends the message before, and has the first field behind it.
+        format!("{one}{two}")
+            .replace("-}\r\n", "")
+            .replace("{4:\r\n", "{4:"),
+    ] {
+        let scene = Scene::set().await;
+        let imported = scene.import(&file).await.unwrap();
+        let found = (imported.statements, imported.transactions);
+        assert_eq!(found, (2, 2), "{file}");
+        let (balances, _) = scene.account().await;
+        assert_eq!(balances[0], "closingBooked 150.00 EUR 1999-11-02", "{file}");
+    }
+}
+
+#[test]
+fn keywords_of_field_86_count_and_text_that_only_looks_like_a_structure_does_not() {
+    let of = |text: &str| {
+        let entry = format!(":61:2601020102C1,NTRFNONREF\r\n:86:{text}");
+        let file = mt940("C251230EUR0,", &[&entry], "C260102EUR1,");
+        let [entry] = entries(mt940::Reader::new(file.as_bytes()))
+            .try_into()
+            .unwrap();
+        let details = entry.details;
+        let account = details.debtor_account.as_ref().map(ToString::to_string);
+        let agent = details.debtor_agent.as_ref().map(ToString::to_string);
+        (
+            details.remittance_text().unwrap_or_default().into_owned(),
+            account.unwrap_or_default(),
+            agent.unwrap_or_default(),
+        )
+    };
+    let found = of(
+        "166?00A?20Rent ?21EREF+E-1?22IBAN+DE02120300000000202051?23BIC+BYLADEM1001?30OTHER?31123",
+    );
+    let expected = ["Rent", "DE02120300000000202051", "BYLADEM1001"].map(str::to_owned);
+    assert_eq!(<[String; 3]>::from(found), expected);
+    for text in [
+        "See?20 Rent",
+        "12A?20Rent",
+        "166/20Rent",
+        "166a20Rent",
+        "166 20Rent",
+    ] {
+        let (remittance, ..) = of(text);
+        assert_eq!(remittance, text);
+    }
+}
+
 #[test]
 fn field_86_is_structured_as_in_germany_or_free_text() {
     let structured = ":61:2601020102D1,NDDTNONREF\r\n\
@@ -652,6 +799,8 @@ async fn what_is_wrong_in_camt_is_refused_at_its_line() {
         assert!(good.contains(from), "{from}");
         good.replacen(from, to, 1)
     };
+    let before = |tag: &str, more: String| change(tag, &format!("{more}{tag}"));
+    let line = format!("<Ustrd>{}</Ustrd>", "x".repeat(60_000));
     let deep = "<a>".repeat(40);
     let long = format!("<Nm>{}</Nm>", "x".repeat(70_000));
     let cases = [
@@ -720,9 +869,60 @@ async fn what_is_wrong_in_camt_is_refused_at_its_line() {
             change("<Nm>Bookshop</Nm>", &long),
             "a tag or text is longer than 65536 bytes",
         ),
+        (
+            change("<Cd>OPBD</Cd>", "<Cd>ITBD</Cd>").replace("CLBD", "XXXX"),
+            "at Stmt/Bal: there is no closing balance",
+        ),
+        (
+            change("<Ccy>EUR</Ccy>", "<Ccy>USD</Ccy>"),
+            "at Stmt/Bal: balances of several currencies",
+        ),
+        (
+            change("Ccy=\"EUR\">100.00", "Ccy=\"USD\">100.00").replace("<Ccy>EUR</Ccy>", ""),
+            "at Stmt/Bal: balances of several currencies",
+        ),
+        (
+            change("</Ntry>", "</Ntry><Bal/>"),
+            "at Stmt: account and balances come before the entries",
+        ),
+        (
+            before("<Bal>", "<Bal/>".repeat(100)),
+            "at Stmt/Bal: a statement has at most 100 balances",
+        ),
+        (
+            before("<TxDtls>", "<TxDtls/>".repeat(1000)),
+            "at Ntry/NtryDtls: an entry has at most 1000 payments",
+        ),
+        (
+            before("<Ustrd>", line.repeat(20)),
+            "at Ntry: the entry is longer than 1048576 bytes",
+        ),
+        (
+            before("<Ustrd>", line.repeat(80)),
+            "at .: the element is larger than 4194304 bytes",
+        ),
+        (
+            change(
+                "<AcctSvcrRef>",
+                "<ValDt><Dt>2025-10-25</Dt></ValDt><AcctSvcrRef>",
+            ),
+            "at Ntry: the value date is more than 366 days from the day of booking",
+        ),
+        (
+            change("<BookgDt><Dt>2026", "<BookgDt><Dt>1899"),
+            "at Ntry: booked before 1900",
+        ),
         (change("</Stmt>", ""), "not well-formed XML"),
         (
             good.split("</Ntry>").next().unwrap().to_owned(),
+            "the file ends within an element",
+        ),
+        (
+            good.split("</Stmt>").next().unwrap().to_owned(),
+            "the file ends within an element",
+        ),
+        (
+            good.replace("</Document>", ""),
             "the file ends within an element",
         ),
         (
@@ -787,6 +987,59 @@ async fn camt_in_an_envelope_with_batches_reversals_and_pending_entries() {
 }
 
 #[test]
+fn camt_of_older_versions_and_with_elements_of_others_is_read() {
+    let mut file = example("xml");
+    for (from, to) in [
+        (
+            "<Ntry>",
+            "<x:Ntry xmlns:x=\"urn:x\"/><Ntry xmlns:x=\"urn:x\"><x:Amt Ccy=\"USD\">9</x:Amt>",
+        ),
+        (
+            "<BookgDt><Dt>2026-10-27</Dt></BookgDt><AcctSvcrRef>20261027-1</AcctSvcrRef>",
+            "<ValDt><Dt>2026-10-26</Dt></ValDt>",
+        ),
+        (
+            "<RltdPties><Dbtr><Pty><Nm>Holm &amp; Sons</Nm></Pty></Dbtr>",
+            "<Refs><AcctSvcrRef>T-1</AcctSvcrRef></Refs><RltdAgts><DbtrAgt><FinInstnId>\
+             <BIC>BYLADEM1001</BIC></FinInstnId></DbtrAgt></RltdAgts><RltdPties>\
+             <Cdtr><Id><PrvtId><Othr><Id>C-1</Id></Othr></PrvtId></Id></Cdtr>\
+             <Dbtr><Nm>Holm &amp; Sons</Nm></Dbtr>",
+        ),
+        (
+            "<Cdtr><Pty><Nm>Bookshop</Nm></Pty></Cdtr></RltdPties>",
+            "<Cdtr><Pty><Nm>Bookshop</Nm><Id><PrvtId><Othr><Id>C-2</Id></Othr></PrvtId></Id></Pty>\
+             </Cdtr></RltdPties><Refs><MndtId>M-2</MndtId></Refs>",
+        ),
+    ] {
+        assert!(file.contains(from), "{from}");
+        file = file.replacen(from, to, 1);
+    }
+    let found = entries(camt053::Reader::new(file.as_bytes(), Tz::UTC));
+    let text = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    let facts = found.iter().map(|entry| {
+        let details = &entry.details;
+        [
+            entry.booking_date.to_string(),
+            details.transaction_amount.to_string(),
+            text(entry.reference.as_deref()),
+            text(details.debtor_name.as_ref().map(Text::as_str)),
+            text(details.debtor_agent.as_ref().map(Text::as_str)),
+            text(details.creditor_name.as_ref().map(Text::as_str)),
+            text(details.mandate_id.as_ref().map(Text::as_str)),
+            text(details.creditor_id.as_ref().map(Text::as_str)),
+        ]
+        .join(" ")
+    });
+    assert_eq!(
+        facts.collect::<Vec<_>>(),
+        [
+            "2026-10-26 1200.00 EUR T-1 Holm & Sons BYLADEM1001 - - -",
+            "2026-10-28 -49.50 EUR 20261028-1 - - Bookshop M-2 C-2",
+        ]
+    );
+}
+
+#[test]
 fn payments_of_an_entry_add_up_to_it_with_their_own_signs() {
     let good = example("xml");
     let payments = |more: &str, parts: &[&str]| {
@@ -835,6 +1088,19 @@ fn payments_of_an_entry_add_up_to_it_with_their_own_signs() {
         let found = parts(more, &payments);
         assert_eq!(found, (expected.to_owned(), false), "{payments:?}");
     }
+    let other = |from: &str, to: &str| {
+        let file = payments("", &["40", "9.50"]).replace(from, to);
+        let found = entries(camt053::Reader::new(file.as_bytes(), Tz::UTC));
+        let parts = found[1].details.entry_details.as_ref().map(Vec::len);
+        (parts, found[1].omits_payments)
+    };
+    let amount = "<Amt Ccy=\"EUR\">9.50</Amt></TxDtls>";
+    let nested = amount.replace("<Amt", "<AmtDtls><TxAmt><Amt");
+    let nested = nested.replace("</Amt>", "</Amt></TxAmt></AmtDtls>");
+    assert_eq!(other(amount, &nested), (Some(2), false));
+    // Nothing to add up.
+    assert_eq!(other(amount, &amount.replace("EUR", "USD")), (None, false));
+    assert_eq!(other(amount, "</TxDtls>"), (None, false));
     for payments in [
         ["40", "9.51"],
         ["40 CRDT", "9.50 CRDT"],
@@ -969,6 +1235,13 @@ async fn pages_of_a_statement_and_several_statements_are_read_in_their_order() {
     assert_eq!((imported.statements, imported.transactions), (4, 4));
     let (balances, _) = scene.account().await;
     assert_eq!(balances[0], "closingBooked 14.00 EUR 2026-11-02");
+    // Two documents of different versions in one file.
+    let first = document(&pages[..3]);
+    let second = document(&pages[3..]).replace("001.02", "001.08");
+    let file = format!("<e:Envelope xmlns:e=\"urn:e\">{first}{second}</e:Envelope>");
+    let scene = Scene::set().await;
+    let imported = scene.import(&file).await.unwrap();
+    assert_eq!((imported.statements, imported.transactions), (4, 4));
     let scene = Scene::set().await;
     let turned = [pages[3].clone(), pages[0].clone()];
     let refused = scene.import(&document(&turned)).await.unwrap_err();
@@ -1025,6 +1298,45 @@ async fn csv_is_read_with_any_delimiter_decimal_sign_and_encoding() {
             (0, 2),
             "equal entries are two"
         );
+    }
+}
+
+#[tokio::test]
+async fn named_options_of_csv_count_and_blanks_do_not() {
+    let options = |delimiter, decimal| ImportOptions {
+        format: Some(Format::Csv),
+        delimiter,
+        decimal,
+        ..ImportOptions::default()
+    };
+    let file = " account :booking_date: amount:currency\n 1234567 :2026-11-02 : 1,234 :KWD\n";
+    let scene = Scene::set().await;
+    let comma = options(Some(':'), Some(DecimalSign::Comma));
+    scene.import_with(file.as_bytes(), comma).await.unwrap();
+    let (balances, _) = scene.account().await;
+    assert_eq!(balances[0], "interimBooked 1.234 KWD 2026-11-02");
+    for (file, delimiter, said) in [
+        (file, None, "line 1, at .: no delimiter in the header"),
+        (file, Some('x'), "line 1, at .: a delimiter is a tab or"),
+        (file, Some('"'), "line 1, at .: a delimiter is a tab or"),
+        (file, Some('_'), "line 1, at .: a delimiter is a tab or"),
+        (
+            file,
+            Some('\u{a7}'),
+            "line 1, at .: a delimiter is a tab or",
+        ),
+        (
+            "account:booking_date:amount\n",
+            Some(':'),
+            "line 1, at currency: the file needs this column",
+        ),
+    ] {
+        let scene = Scene::set().await;
+        let refused = scene
+            .import_with(file.as_bytes(), options(delimiter, None))
+            .await;
+        let refused = refused.unwrap_err();
+        assert!(refused.contains(said), "{said}\n{refused}");
     }
 }
 
