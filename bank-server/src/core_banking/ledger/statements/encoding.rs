@@ -498,7 +498,7 @@ mod tests {
 
     #[test]
     fn a_line_is_right_behind_a_character_at_the_edge_of_a_piece() {
-        let mut bytes = format!("{}€\n", "x".repeat(PIECE - 1)).into_bytes();
+        let mut bytes = format!("{}€\n", "x".repeat(PIECE - 2)).into_bytes();
         bytes.extend_from_slice(b"\xfc\n\n");
         let refused = read(&bytes, None).unwrap_err();
         let said = "line 2, at .: a byte that is not UTF-8, and line 1 has";

@@ -643,10 +643,10 @@ impl<'a> Posting<'a> {
         if u64::try_from(in_ledger) == Ok(day.rows) {
             return Ok(());
         }
-        Err(day.place.wrong(format!(
+        Err(day.place.wrong(
             "the ledger has entries of this day that the file does not have: which of the others \
-             are the same cannot be known. Import whole days, or give each row its balance"
-        )))
+             are the same cannot be known. Import whole days, or give each row its balance",
+        ))
     }
 
     async fn write_balances(&mut self) -> Result<()> {

@@ -228,9 +228,9 @@ fn of_one_day(opening: &str, entries: &[&str], closing: &str) -> String {
 /// Rows of a CSV file, each with its balance where it has one.
 fn rows(reference: &str, rows: &[(&str, &str, &str)]) -> String {
     let has_balance = rows.iter().any(|(_, _, balance)| !balance.is_empty());
-    let balance = |balance: &str| match has_balance {
-        true => format!(";{balance}"),
-        false => String::new(),
+    let balance = |balance: &str| {
+        let column = has_balance.then(|| format!(";{balance}"));
+        column.unwrap_or_default()
     };
     let rows = rows.iter().map(|(day, amount, after)| {
         let after = balance(after);
@@ -258,6 +258,15 @@ async fn refused(scene: &Scene, file: &str, said: &str) {
     let refused = scene.import(file).await.unwrap_err();
     assert!(refused.contains(said), "{said}\n{refused}");
     assert_eq!(scene.rows("entry").await, before, "{said}");
+}
+
+/// Checks that each file is refused with its error, and changes nothing.
+async fn refused_each(cases: &[(String, &str)]) {
+    for (file, said) in cases {
+        let scene = Scene::set().await;
+        refused(&scene, file, said).await;
+        assert_eq!(scene.rows("customer").await, 0, "{said}");
+    }
 }
 
 #[tokio::test]
@@ -588,6 +597,15 @@ async fn what_is_wrong_in_mt940_is_refused_at_its_line() {
             good.replace(":25:", ":21:"),
             "line 5, at .: the field :60F: does not stand here: :25: does",
         ),
+    ];
+    refused_each(&cases).await;
+}
+
+#[tokio::test]
+async fn what_does_not_belong_to_a_message_of_mt940_is_refused_at_its_line() {
+    let with = |entry: &str| mt940("C261101EUR100,", &[entry], "C261102EUR99,");
+    let good = with(":61:261102D1,NMSCX");
+    let cases = [
         (
             good.replace(":20:1", ":20:1\r\n:20:2"),
             "line 3, at .: the field :20: does not stand here: :25: does",
@@ -623,12 +641,7 @@ async fn what_is_wrong_in_mt940_is_refused_at_its_line() {
             "line 4, at .: longer than",
         ),
     ];
-    for (file, said) in cases {
-        let scene = Scene::set().await;
-        let refused = scene.import(&file).await.unwrap_err();
-        assert!(refused.contains(said), "{said}\n{refused}");
-        assert_eq!(scene.rows("customer").await, 0, "{said}");
-    }
+    refused_each(&cases).await;
 }
 
 /// The entries that a reader finds.
@@ -694,7 +707,7 @@ async fn messages_follow_each_other_with_and_without_envelopes() {
     for file in [
         format!("{one}{two}"),
         format!("{}{}", bare(&one), bare(&two)),
-        format!("{}{}", bare(&one), bare(&two)).replace("\r\n", "\r"),
+        format!(":940:\r\n{}{}", bare(&one), bare(&two)).replace("\r\n", "\r"),
         format!(":940:\r\n{}-\r\n:940:\r\n{}", bare(&one), bare(&two)),
         format!("{one}{two}").replace("-}\r\n{1:", "-}{1:"),
         // The envelope ends the message before, and has the first field behind it.
@@ -799,8 +812,6 @@ async fn what_is_wrong_in_camt_is_refused_at_its_line() {
         assert!(good.contains(from), "{from}");
         good.replacen(from, to, 1)
     };
-    let before = |tag: &str, more: String| change(tag, &format!("{more}{tag}"));
-    let line = format!("<Ustrd>{}</Ustrd>", "x".repeat(60_000));
     let deep = "<a>".repeat(40);
     let long = format!("<Nm>{}</Nm>", "x".repeat(70_000));
     let cases = [
@@ -869,6 +880,38 @@ async fn what_is_wrong_in_camt_is_refused_at_its_line() {
             change("<Nm>Bookshop</Nm>", &long),
             "a tag or text is longer than 65536 bytes",
         ),
+        (change("</Stmt>", ""), "not well-formed XML"),
+        (
+            good.split("</Ntry>").next().unwrap().to_owned(),
+            "the file ends within an element",
+        ),
+        (
+            good.split("</Stmt>").next().unwrap().to_owned(),
+            "the file ends within an element",
+        ),
+        (
+            good.replace("</Document>", ""),
+            "the file ends within an element",
+        ),
+        (
+            change("<BkToCstmrStmt>", "<BkToCstmrAcctRpt>"),
+            "at Document: there is no BkToCstmrStmt",
+        ),
+        ("<a/>".to_owned(), "there is no statement"),
+    ];
+    refused_each(&cases).await;
+}
+
+#[tokio::test]
+async fn balances_days_and_sizes_of_camt_have_limits() {
+    let good = example("xml");
+    let change = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from}");
+        good.replacen(from, to, 1)
+    };
+    let before = |tag: &str, more: String| change(tag, &format!("{more}{tag}"));
+    let line = format!("<Ustrd>{}</Ustrd>", "x".repeat(60_000));
+    let cases = [
         (
             change("<Cd>OPBD</Cd>", "<Cd>ITBD</Cd>").replace("CLBD", "XXXX"),
             "at Stmt/Bal: there is no closing balance",
@@ -912,31 +955,8 @@ async fn what_is_wrong_in_camt_is_refused_at_its_line() {
             change("<BookgDt><Dt>2026", "<BookgDt><Dt>1899"),
             "at Ntry: booked before 1900",
         ),
-        (change("</Stmt>", ""), "not well-formed XML"),
-        (
-            good.split("</Ntry>").next().unwrap().to_owned(),
-            "the file ends within an element",
-        ),
-        (
-            good.split("</Stmt>").next().unwrap().to_owned(),
-            "the file ends within an element",
-        ),
-        (
-            good.replace("</Document>", ""),
-            "the file ends within an element",
-        ),
-        (
-            change("<BkToCstmrStmt>", "<BkToCstmrAcctRpt>"),
-            "at Document: there is no BkToCstmrStmt",
-        ),
-        ("<a/>".to_owned(), "there is no statement"),
     ];
-    for (file, said) in cases {
-        let scene = Scene::set().await;
-        let refused = scene.import(&file).await.unwrap_err();
-        assert!(refused.contains(said), "{said}\n{refused}");
-        assert_eq!(scene.rows("customer").await, 0, "{said}");
-    }
+    refused_each(&cases).await;
 }
 
 #[tokio::test]
@@ -1041,19 +1061,19 @@ fn camt_of_older_versions_and_with_elements_of_others_is_read() {
 
 #[test]
 fn payments_of_an_entry_add_up_to_it_with_their_own_signs() {
+    const REVERSAL: &str = "<RvslInd>true</RvslInd>";
+
     let good = example("xml");
     let payments = |more: &str, parts: &[&str]| {
-        let parts: String = parts
-            .iter()
-            .map(|part| {
-                let (amount, sign) = part.split_once(' ').unwrap_or((part, ""));
-                let sign = match sign {
-                    "" => String::new(),
-                    sign => format!("<CdtDbtInd>{sign}</CdtDbtInd>"),
-                };
-                format!("<TxDtls><Amt Ccy=\"EUR\">{amount}</Amt>{sign}</TxDtls>")
-            })
-            .collect();
+        let parts = parts.iter().map(|part| {
+            let (amount, sign) = part.split_once(' ').unwrap_or((part, ""));
+            let sign = match sign {
+                "" => String::new(),
+                sign => format!("<CdtDbtInd>{sign}</CdtDbtInd>"),
+            };
+            format!("<TxDtls><Amt Ccy=\"EUR\">{amount}</Amt>{sign}</TxDtls>")
+        });
+        let parts = parts.collect::<Vec<_>>().concat();
         // The second entry is a debit of 49.50.
         let (before, rest) = good.rsplit_once("<NtryDtls>").unwrap();
         let (_, after) = rest.split_once("</NtryDtls>").unwrap();
@@ -1074,7 +1094,6 @@ fn payments_of_an_entry_add_up_to_it_with_their_own_signs() {
         });
         (amounts.unwrap_or_default(), entry.omits_payments)
     };
-    const REVERSAL: &str = "<RvslInd>true</RvslInd>";
     for (more, payments, expected) in [
         ("", ["40", "9.50"], "-40.00 -9.50"),
         ("", ["40 DBIT", "9.50 DBIT"], "-40.00 -9.50"),
@@ -1415,12 +1434,7 @@ async fn what_is_wrong_in_csv_is_refused_at_its_line_and_column() {
             "line 1, at .: the format is not recognised",
         ),
     ];
-    for (file, said) in cases {
-        let scene = Scene::set().await;
-        let refused = scene.import(&file).await.unwrap_err();
-        assert!(refused.contains(said), "{said}\n{refused}");
-        assert_eq!(scene.rows("customer").await, 0, "{said}");
-    }
+    refused_each(&cases).await;
     // The balance continues that of the ledger.
     let scene = Scene::set().await;
     scene.import(&format!("{HEADER}{ROW}")).await.unwrap();
