@@ -473,6 +473,7 @@ async fn import(arguments: ImportArguments) -> Result<(), Failure> {
             id,
             name: arguments.customer_name,
         }),
+        time_zone: config.bank.time_zone,
     };
     let progress = progress_bar(length);
     let file = progress.wrap_read(file);
@@ -529,6 +530,13 @@ fn report(imported: &Imported) -> std::io::Result<()> {
             out,
             "  not booked, and left out: {} entries",
             imported.not_booked
+        )?;
+    }
+    if imported.without_payments > 0 {
+        writeln!(
+            out,
+            "  without payments, which do not add up to the entry: {} entries",
+            imported.without_payments
         )?;
     }
     Ok(())

@@ -275,3 +275,49 @@ fn a_file_that_is_wrong_changes_nothing_and_says_where() {
         "{said}"
     );
 }
+
+#[test]
+fn a_times_day_is_the_banks_and_payments_that_do_not_add_up_are_reported() {
+    let (folder, _) = prepare_with(r#"{ path = "bank.db" }"#);
+    let config = folder.path().join("bank.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let zone = text.replacen(
+        "name = \"Bank B\"",
+        "name = \"Bank B\", time_zone = \"Europe/Berlin\"",
+        1,
+    );
+    assert_ne!(text, zone);
+    fs::write(&config, zone).unwrap();
+    let balance = |kind: &str, amount: &str| {
+        format!(
+            "<Bal><Tp><CdOrPrtry><Cd>{kind}</Cd></CdOrPrtry></Tp><Amt Ccy='EUR'>{amount}</Amt>\
+             <CdtDbtInd>CRDT</CdtDbtInd><Dt><DtTm>2026-03-02T23:30:00Z</DtTm></Dt></Bal>"
+        )
+    };
+    let payment = "<TxDtls><Amt Ccy='EUR'>4</Amt></TxDtls>";
+    let camt = format!(
+        "<Document xmlns='urn:iso:std:iso:20022:tech:xsd:camt.053.001.08'><BkToCstmrStmt><Stmt>\
+         <Acct><Id><IBAN>DE89370400440532013000</IBAN></Id></Acct>{}{}<Ntry><Amt Ccy='EUR'>9</Amt>\
+         <CdtDbtInd>CRDT</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts><NtryDtls>{payment}{payment}</NtryDtls>\
+         </Ntry></Stmt></BkToCstmrStmt></Document>",
+        balance("OPBD", "1"),
+        balance("CLBD", "10"),
+    );
+    let path = file(&folder, "statement.xml");
+    fs::write(&path, camt).unwrap();
+    let said = both(&import_for_clara(folder.path(), &path));
+    assert!(
+        said.contains("without payments, which do not add up to the entry: 1 entries"),
+        "{said}"
+    );
+    let csv = "account;booking_date;amount;currency\nDE89370400440532013000;2026-03-02;1;EUR\n";
+    let path = file(&folder, "rows.csv");
+    fs::write(&path, csv).unwrap();
+    let said = both(&import_for_clara(folder.path(), &path));
+    assert!(
+        said.contains(
+            "line 2, at booking_date: not in the ledger, which is booked up to 2026-03-03"
+        ),
+        "{said}"
+    );
+}

@@ -37,34 +37,40 @@ pub(super) struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Batch(Vec<Row>);
 
+/// Result of writing rows.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) new: Vec<Row>,
+    /// Rows that were there already: their account has a transaction of that id.
+    pub(super) known: Vec<Row>,
+}
+
 impl Batch {
-    /// Takes a row, and writes all if it is one of many. Returns the rows that were there already.
+    /// Takes a row, and writes all if it is one of many.
     pub(super) async fn push(
         &mut self,
         row: Row,
         sql: &mut WriteTransaction,
-    ) -> sqlx::Result<Vec<Row>> {
+    ) -> sqlx::Result<Written> {
         self.0.push(row);
         if self.0.len() < FULL {
-            Ok(Vec::new())
+            Ok(Written::default())
         } else {
             self.write(sql).await
         }
     }
 
-    /// Writes the remaining rows. Returns those that were there already: their account has a
-    /// transaction of that id.
-    pub(super) async fn write(&mut self, sql: &mut WriteTransaction) -> sqlx::Result<Vec<Row>> {
-        let rows = std::mem::take(&mut self.0);
-        if rows.is_empty() {
-            return Ok(rows);
+    /// Writes the remaining rows.
+    pub(super) async fn write(&mut self, sql: &mut WriteTransaction) -> sqlx::Result<Written> {
+        let new = std::mem::take(&mut self.0);
+        let known = Vec::new();
+        if new.is_empty() || insert(&new, sql).await? == new.len() as u64 {
+            return Ok(Written { new, known });
         }
-        if insert(&rows, sql).await? == rows.len() as u64 {
-            return Ok(Vec::new());
-        }
-        let written = find(&rows, sql).await?;
-        let is_written = |row: &Row| written.contains(&(row.account.clone(), row.sequence));
-        Ok(rows.into_iter().filter(|row| !is_written(row)).collect())
+        let found = find(&new, sql).await?;
+        let is_new = |row: &Row| found.contains(&(row.account.clone(), row.sequence));
+        let (new, known) = new.into_iter().partition(is_new);
+        Ok(Written { new, known })
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Imported {
     pub known: u64,
     /// Entries of statements that are not booked, and were left out.
     pub not_booked: u64,
+    /// Entries whose payments do not add up to them, and were left out.
+    pub without_payments: u64,
 }
 
 /// Sums of transactions in one currency.
@@ -82,23 +84,6 @@ impl Imported {
         } else {
             turnover.credits += 1;
             turnover.credit_sum += amount.value();
-        }
-    }
-
-    /// Takes back a transaction that was in the ledger already.
-    pub(super) fn take_back(&mut self, amount: &Amount) {
-        self.transactions -= 1;
-        self.known += 1;
-        let turnover = self.turnovers.entry(amount.currency()).or_default();
-        if amount.value().is_sign_negative() {
-            turnover.debits -= 1;
-            turnover.debit_sum -= amount.value();
-        } else {
-            turnover.credits -= 1;
-            turnover.credit_sum -= amount.value();
-        }
-        if *turnover == Turnover::default() {
-            self.turnovers.remove(&amount.currency());
         }
     }
 }
@@ -278,8 +263,8 @@ impl Import {
 
     /// Writes all rows of the batch.
     async fn write(&mut self) -> Result<()> {
-        let known = self.batch.write(&mut self.sql).await?;
-        check_known(&known)
+        let written = self.batch.write(&mut self.sql).await?;
+        check_known(&written.known)
     }
 
     /// The numbers that are in the database.
@@ -537,9 +522,9 @@ impl Import {
             details: self.json(&record.details)?,
             amount: entry.amount,
         };
-        let known = self.batch.push(row, &mut self.sql).await?;
+        let written = self.batch.push(row, &mut self.sql).await?;
         self.imported.add(&entry.amount);
-        check_known(&known)
+        check_known(&written.known)
     }
 
     /// Checks that the entry is not in the future, and that its other day is near.

@@ -165,6 +165,7 @@ mod tests {
             ("1 234.50", Point, "EUR", "not an amount"),
             ("", Point, "EUR", "not an amount"),
             (".5", Point, "EUR", "not an amount"),
+            ("1.2.3", Point, "EUR", "not an amount"),
             ("-1", Point, "EUR", "not an amount"),
             ("1e3", Point, "EUR", "not an amount"),
             ("١", Point, "EUR", "not an amount"),
@@ -186,6 +187,20 @@ mod tests {
             signed("+1", Point, Currency::EUR).unwrap().to_string(),
             "1.00 EUR"
         );
+    }
+
+    #[test]
+    fn a_date_is_made_of_digits() {
+        assert!(date("2026", "02", "28").is_some());
+        for (year, month, day) in [
+            ("2026", "02", "29"),
+            ("2026", "+1", "02"),
+            ("2026", "1 ", "02"),
+            ("2026", "", "02"),
+            ("+202", "01", "02"),
+        ] {
+            assert!(date(year, month, day).is_none(), "{year} {month} {day}");
+        }
     }
 
     proptest! {

@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 use std::io::BufRead;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use chrono_tz::Tz;
 use quick_xml::NsReader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event as XmlEvent};
@@ -157,24 +158,32 @@ impl Element {
     }
 
     /// The day of a child that has a date, or a date and time.
-    fn day(&self, name: &str, field: &'static str) -> Result<Option<NaiveDate>> {
+    fn day(&self, name: &str, field: &'static str, zone: Tz) -> Result<Option<NaiveDate>> {
         let Some(day) = self.child(name) else {
             return Ok(None);
         };
         let text = day.text_at(&["Dt"]).or_else(|| day.text_at(&["DtTm"]));
-        let date = text.and_then(|text| {
-            let (date, rest) = (text.get(..10)?, text.get(10..)?);
-            // A date can have a time zone, and a time follows a T.
-            let is_date = rest.is_empty() || rest.starts_with(['T', 'Z', '+', '-']);
-            let signs = (date.get(4..5)?, date.get(7..8)?);
-            let is_date = is_date && signs == ("-", "-");
-            let parts = (date.get(..4)?, date.get(5..7)?, date.get(8..)?);
-            is_date
-                .then(|| amounts::date(parts.0, parts.1, parts.2))
-                .flatten()
-        });
+        let date = text.and_then(|text| day_of(text, zone));
         let problem = "not a date such as 2026-11-24";
         date.map(Some).ok_or_else(|| day.wrong(field, problem))
+    }
+}
+
+/// The day of a date, or of a time in the bank's time zone. A date, and a time without an offset,
+/// are the bank's own.
+fn day_of(text: &str, zone: Tz) -> Option<NaiveDate> {
+    let (date, rest) = (text.get(..10)?, text.get(10..)?);
+    let signs = (date.get(4..5)?, date.get(7..8)?);
+    let parts = (date.get(..4)?, date.get(5..7)?, date.get(8..)?);
+    let date = amounts::date(parts.0, parts.1, parts.2).filter(|_| signs == ("-", "-"))?;
+    match rest.strip_prefix('T') {
+        Some(time) if time.contains(['Z', '+', '-']) => {
+            let time = DateTime::parse_from_rfc3339(text).ok()?;
+            Some(time.with_timezone(&zone).date_naive())
+        }
+        Some(_) => text.parse::<NaiveDateTime>().ok().map(|time| time.date()),
+        // The standard's type allows an offset behind a date.
+        None => (rest.is_empty() || rest.starts_with(['Z', '+', '-'])).then_some(date),
     }
 }
 
@@ -192,6 +201,7 @@ enum Level {
 #[derive(Debug, Default)]
 struct Draft {
     line: u64,
+    zone: Tz,
     account: Option<Element>,
     balances: Vec<Element>,
     summary: Option<Element>,
@@ -227,10 +237,12 @@ pub(super) struct Reader<R> {
     statement: Option<Draft>,
     events: VecDeque<Event>,
     has_statement: bool,
+    /// Time zone of the bank.
+    zone: Tz,
 }
 
 impl<R: BufRead> Reader<R> {
-    pub(super) fn new(text: R) -> Self {
+    pub(super) fn new(text: R, zone: Tz) -> Self {
         let mut xml = NsReader::from_reader(Bounded::new(text));
         xml.config_mut().expand_empty_elements = true;
         Self {
@@ -242,6 +254,7 @@ impl<R: BufRead> Reader<R> {
             statement: None,
             events: VecDeque::new(),
             has_statement: false,
+            zone,
         }
     }
 
@@ -366,6 +379,7 @@ impl<R: BufRead> Reader<R> {
                 self.has_statement = true;
                 self.statement = Some(Draft {
                     line: element.line,
+                    zone: self.zone,
                     ..Draft::default()
                 });
             }
@@ -457,7 +471,7 @@ impl Draft {
         match part.name.as_str() {
             "Ntry" => {
                 let (currency, closing) = self.open(events)?;
-                let entry = entry(&part, currency, closing.date)?;
+                let entry = entry(&part, currency, closing.date, self.zone)?;
                 let amount = entry.details.transaction_amount.value();
                 let totals = if amount.is_sign_negative() {
                     &mut self.debits
@@ -536,7 +550,7 @@ impl Draft {
             closing.ok_or_else(|| place.wrong("there is no closing balance (CLBD or ITBD)"))?;
         let stated = |balance: &Element| {
             let (currency, amount) = balance.amount(FIELD)?;
-            let date = balance.day("Dt", FIELD)?;
+            let date = balance.day("Dt", FIELD, self.zone)?;
             let date = date.ok_or_else(|| balance.wrong(FIELD, "there is no date"))?;
             let place = Place::new(balance.line, FIELD);
             Ok::<_, ImportError>((
@@ -599,7 +613,7 @@ impl Draft {
     }
 }
 
-fn entry(element: &Element, currency: Currency, closing: NaiveDate) -> Result<Entry> {
+fn entry(element: &Element, currency: Currency, closing: NaiveDate, zone: Tz) -> Result<Entry> {
     let (of_entry, amount) = element.amount("Ntry/Amt")?;
     if of_entry != currency {
         return Err(element.wrong("Ntry/Amt", "not the currency of the account"));
@@ -617,8 +631,8 @@ fn entry(element: &Element, currency: Currency, closing: NaiveDate) -> Result<En
         Some("true" | "1") => true,
         Some(_) => return Err(element.wrong("Ntry/RvslInd", "neither true nor false")),
     };
-    let value_date = element.day("ValDt", "Ntry/ValDt")?;
-    let booking_date = element.day("BookgDt", "Ntry/BookgDt")?;
+    let value_date = element.day("ValDt", "Ntry/ValDt", zone)?;
+    let booking_date = element.day("BookgDt", "Ntry/BookgDt", zone)?;
     let mut transaction = Transaction::of(amount);
     transaction.value_date = value_date;
     transaction.bank_transaction_code = element.child("BkTxCd").and_then(transaction_code);
@@ -638,6 +652,7 @@ fn entry(element: &Element, currency: Currency, closing: NaiveDate) -> Result<En
         let problem = format!("an entry has at most {MAX_PAYMENTS} payments");
         return Err(element.wrong("Ntry/NtryDtls", problem));
     }
+    let mut omits_payments = false;
     let mut batches = element.all("NtryDtls");
     let batch = batches.find_map(|details| details.text_at(&["Btch", "NbOfTxs"]));
     match payments.as_slice() {
@@ -649,7 +664,10 @@ fn entry(element: &Element, currency: Currency, closing: NaiveDate) -> Result<En
                 .collect::<Result<_>>()?;
             let parts = payments.iter().map(|payment| payment.part(amount));
             let parts: Option<Vec<EntryDetails>> = parts.collect();
-            transaction.entry_details = parts.filter(|parts| !parts.is_empty());
+            if let Some(parts) = parts.filter(|parts| !parts.is_empty()) {
+                transaction.entry_details = adding_up(parts, amount, is_reversal);
+                omits_payments = transaction.entry_details.is_none();
+            }
             let number = u64::try_from(payments.len())
                 .ok()
                 .filter(|number| *number > 0);
@@ -684,8 +702,29 @@ fn entry(element: &Element, currency: Currency, closing: NaiveDate) -> Result<En
         booking_date: booking_date.or(value_date).unwrap_or(closing),
         reference: reference.flatten(),
         balance_after: None,
+        omits_payments,
         details: Box::new(transaction),
     })
+}
+
+/// Parts of an entry, if they add up to it. Those of a reversal can have the sign of what is
+/// reversed.
+fn adding_up(
+    mut parts: Vec<EntryDetails>,
+    entry: Amount,
+    is_reversal: bool,
+) -> Option<Vec<EntryDetails>> {
+    // Amounts have 14 digits before the point: their sum is far below the maximum of a decimal.
+    let amounts = parts.iter().map(|part| part.transaction_amount.value());
+    let sum: Decimal = amounts.sum();
+    if is_reversal && sum == -entry.value() {
+        for part in &mut parts {
+            part.transaction_amount = part.transaction_amount.opposite();
+        }
+    } else if sum != entry.value() {
+        return None;
+    }
+    Some(parts)
 }
 
 /// Domain, family and sub-family: `PMNT-RCDT-ESCT`.
@@ -719,6 +758,8 @@ macro_rules! fill {
 #[derive(Debug, Default)]
 struct Payment {
     amount: Option<Amount>,
+    /// Whether money goes out, if it has a sign of its own.
+    is_debit: Option<bool>,
     end_to_end_id: Option<Text<35>>,
     mandate_id: Option<Text<35>>,
     check_id: Option<Text<35>>,
@@ -752,6 +793,14 @@ impl Payment {
                 .map(|amount| amount.value("TxDtls/Amt"))
                 .transpose()?
                 .map(|(_, amount)| amount),
+            is_debit: match element.text_at(&["CdtDbtInd"]) {
+                None => None,
+                Some("CRDT") => Some(false),
+                Some("DBIT") => Some(true),
+                Some(_) => {
+                    return Err(element.wrong("TxDtls/CdtDbtInd", "neither CRDT nor DBIT"));
+                }
+            },
             end_to_end_id: references.reference(&["EndToEndId"], REFERENCES)?,
             check_id: references.reference(&["ChqNb"], REFERENCES)?,
             creditor_name: parties.party("Cdtr")?,
@@ -797,14 +846,15 @@ impl Payment {
         Ok(payment)
     }
 
-    /// As a part of an entry, with the entry's sign. `None`, if its amount is not known in the
-    /// entry's currency.
+    /// As a part of an entry, with its own sign or else the entry's. `None`, if its amount is not
+    /// known in the entry's currency.
     fn part(&self, entry: Amount) -> Option<EntryDetails> {
         let amount = self.amount?;
         if amount.currency() != entry.currency() {
             return None;
         }
-        let is_debit = entry.value().is_sign_negative();
+        let of_entry = entry.value().is_sign_negative();
+        let is_debit = self.is_debit.unwrap_or(of_entry);
         let mut part = EntryDetails::of(if is_debit { amount.opposite() } else { amount });
         fill!(self, part);
         Some(part)

@@ -260,6 +260,7 @@ impl<R: BufRead> Reader<R> {
             booking_date,
             reference: reference.flatten(),
             balance_after,
+            omits_payments: false,
             details: Box::new(transaction),
         }))
     }

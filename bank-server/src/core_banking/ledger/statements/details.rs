@@ -212,6 +212,8 @@ mod tests {
         let lines = entry.remittance_information_unstructured_array.unwrap();
         let lengths: Vec<usize> = lines.iter().map(|line| line.as_str().len()).collect();
         assert_eq!(lengths, [140, 140, 20]);
+        let gap = format!("{}{}y", "x".repeat(140), " ".repeat(140));
+        assert_eq!(divided(&gap).len(), 2, "a line is not blank");
         assert_eq!(reference("NONREF"), None);
         assert_eq!(reference(" NOTPROVIDED "), None);
         assert_eq!(reference(" A1 "), Some("A1"));

@@ -420,6 +420,7 @@ mod tests {
         let mut text = String::new();
         decoded.read_to_string(&mut text).unwrap();
         assert!(text.starts_with(head.trim_end_matches('\u{fffd}')));
+        assert_eq!(head.is_empty(), text.is_empty());
         Ok(text)
     }
 
@@ -433,6 +434,11 @@ mod tests {
             (b"M\xfcller \x80", None, "Müller €"),
             (b"M\xfcller", Some(Encoding::Iso8859_1), "Müller"),
             (b"M\xc3\xbcller", Some(Encoding::Windows1252), "MÃ¼ller"),
+            (
+                b"<?xml encoding='EBCDIC'?>",
+                Some(Encoding::Utf8),
+                "<?xml encoding='EBCDIC'?>",
+            ),
             (
                 latin,
                 None,
@@ -457,7 +463,7 @@ mod tests {
                 "line 2, at .: a byte that is not UTF-8, and line 5 has",
             ),
             (
-                b"a\nM\xfcller",
+                b"a\nM\xfcller\n\xfc",
                 Some(Encoding::Utf8),
                 "line 2, at .: a byte that is not UTF-8, the encoding that is declared or named",
             ),
@@ -488,6 +494,15 @@ mod tests {
             let refused = read(bytes, named).unwrap_err();
             assert!(refused.contains(said), "{said}\n{refused}");
         }
+    }
+
+    #[test]
+    fn a_line_is_right_behind_a_character_at_the_edge_of_a_piece() {
+        let mut bytes = format!("{}€\n", "x".repeat(PIECE - 2)).into_bytes();
+        bytes.extend_from_slice(b"\xfc\n\n");
+        let refused = read(&bytes, None).unwrap_err();
+        let said = "line 2, at .: a byte that is not UTF-8, and line 1 has";
+        assert!(refused.contains(said), "{refused}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod tests;
 use std::io::{Read, Seek};
 
 use chrono::NaiveDate;
+use chrono_tz::Tz;
 use shared_types::environment::Randomness;
 use shared_types::xs2a::account::AccountDetails;
 use shared_types::xs2a::money::Amount;
@@ -44,6 +45,8 @@ pub struct ImportOptions {
     pub decimal: Option<DecimalSign>,
     /// Customer for whom accounts are opened that the ledger does not have.
     pub customer: Option<NewAccountHolder>,
+    /// Time zone of the bank: in it, a time with an offset has its day.
+    pub time_zone: Tz,
 }
 
 /// Customer for whom accounts are opened.
@@ -81,7 +84,7 @@ pub async fn import_file(
         }
         Format::World => return super::import::import(database, today, text).await,
         Format::Csv => Box::new(csv::Reader::new(text, options, &head)?),
-        Format::Camt053 => Box::new(camt053::Reader::new(text)),
+        Format::Camt053 => Box::new(camt053::Reader::new(text, options.time_zone)),
         Format::Mt940 => Box::new(mt940::Reader::new(text)),
     };
     let posting = Posting::begin(database, today, randomness, options.customer.as_ref()).await?;
@@ -138,6 +141,8 @@ struct Entry {
     reference: Option<String>,
     /// Balance after it, where the file states it.
     balance_after: Option<Amount>,
+    /// Whether its payments are left out, because they do not add up to it.
+    omits_payments: bool,
     /// The rest, without ids and booking date.
     details: Box<Transaction>,
 }

@@ -446,6 +446,7 @@ fn entry(field: &Field, currency: Currency) -> Result<Pending> {
         booking_date: line.booking_date,
         reference: reference.flatten(),
         balance_after: None,
+        omits_payments: false,
         details: Box::new(transaction),
     };
     Ok(Pending(Box::new(entry), line.kind.to_owned()))

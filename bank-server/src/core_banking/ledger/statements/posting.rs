@@ -5,21 +5,26 @@
 use std::collections::HashMap;
 
 use chrono::{Datelike as _, NaiveDate};
+use futures::TryStreamExt as _;
+use rust_decimal::Decimal;
 use serde::Serialize;
 use shared_types::environment::Randomness;
 use shared_types::xs2a::account::{AccountDetails, AccountReference, Balance, BalanceType};
 use shared_types::xs2a::iban::Iban;
 use shared_types::xs2a::money::{Amount, AmountError, Currency};
 use shared_types::xs2a::text::Text;
+use shared_types::xs2a::transaction::Transaction;
 use sqlx::Row as _;
 
 use super::{Entry, Event, NewAccountHolder, Place, Source, Stated, Statement};
-use crate::core_banking::ledger::batch::{Batch, Row};
+use crate::core_banking::ledger::batch::{Batch, Row, Written};
 use crate::core_banking::ledger::import::{
     EARLIEST_YEAR, ImportError, Imported, LONGEST_APART, Result,
 };
 use crate::domain::PsuId;
 use crate::store::{AdvisoryLock, Database, StoreError, WriteTransaction};
+
+const IN_ORDER: &str = "import statements of an account in their order, without a gap";
 
 /// Longest JSON of one entry, in bytes: a page of a hundred is read as one.
 const LONGEST_ENTRY: usize = 1 << 20;
@@ -32,21 +37,54 @@ struct Account {
     booked: Amount,
     /// Sum of the pending entries in the ledger.
     pending: Amount,
-    /// Day of the balance.
+    /// Day of the balance: up to it, the ledger is booked.
     date: Option<NaiveDate>,
     balance_type: BalanceType,
     /// Number of its last entry.
     sequence: i64,
-    /// Entries booked since the statement was opened; of a CSV file, all.
-    new_entries: u64,
     /// Whether the balance has to be written.
     is_changed: bool,
+    progress: Progress,
+    /// The last statement, if all of it is in the ledger and it could be booked once more.
+    doubtful: Option<Place>,
     /// Rows of a CSV file: the place and balance of the last one, if it states a balance.
     stated: Option<(Place, Amount)>,
+    /// Rows of a CSV file: the last booking date.
+    day: Option<Day>,
     /// Entries of this statement, or rows of the last booking date, by their content: how often
     /// each has come.
     seen: HashMap<u128, u32>,
-    last_booking: Option<NaiveDate>,
+}
+
+/// What has come of an account: in the open statement; in a CSV file, all.
+#[derive(Debug, Default)]
+struct Progress {
+    opening: Option<Amount>,
+    /// Number of the account's last entry before.
+    sequence: i64,
+    /// Entries that were booked, and entries that are in the ledger already.
+    new: u64,
+    known: u64,
+    late: Option<Late>,
+}
+
+/// New entries that are not after the ledger's last day.
+#[derive(Debug)]
+struct Late {
+    first: String,
+    /// The ledger's last day.
+    last: String,
+    sum: Decimal,
+}
+
+/// Rows of one booking date.
+struct Day {
+    date: NaiveDate,
+    /// Place of the first one.
+    place: Place,
+    rows: u64,
+    /// Whether the file begins with them.
+    is_first: bool,
 }
 
 /// The statement that is open.
@@ -128,7 +166,9 @@ impl<'a> Posting<'a> {
             }
         }
         self.write().await?;
-        self.check_rows()?;
+        for index in 0..self.accounts.len() {
+            self.finish(index).await?;
+        }
         self.write_balances().await
     }
 
@@ -189,17 +229,21 @@ impl<'a> Posting<'a> {
                 return Err(statement.place.wrong(problem));
             }
         };
-        if statement.is_whole
-            && let Some(account) = self.accounts.get_mut(account)
+        let opening = statement.opening.map(|opening| opening.amount);
+        if let Some(account) = self.accounts.get_mut(account)
+            && (statement.is_whole || account.day.is_none())
         {
-            account.new_entries = 0;
+            account.progress = Progress {
+                opening,
+                sequence: account.sequence,
+                ..Progress::default()
+            };
             account.seen.clear();
         }
         self.imported.statements += u64::from(statement.is_whole);
-        let opening = statement.opening.filter(|_| statement.is_whole);
         self.open = Some(Open {
             account,
-            sum: opening.map(|opening| opening.amount),
+            sum: opening.filter(|_| statement.is_whole),
             is_whole: statement.is_whole,
         });
         Ok(())
@@ -333,17 +377,15 @@ impl<'a> Posting<'a> {
     async fn entry(&mut self, entry: Entry) -> Result<()> {
         let place = entry.place;
         let outside = || place.wrong("an entry outside of a statement");
-        let open = self.open.as_mut().ok_or_else(outside)?;
-        let account = self.accounts.get_mut(open.account).ok_or_else(outside)?;
         if !entry.is_booked {
             self.imported.not_booked += 1;
             return Ok(());
         }
         check_days(&entry, self.today)?;
+        self.imported.without_payments += u64::from(entry.omits_payments);
+        let open = self.open.as_mut().ok_or_else(outside)?;
+        let (index, is_whole) = (open.account, open.is_whole);
         let amount = entry.details.transaction_amount;
-        if amount.currency() != account.currency {
-            return Err(place.wrong("not the currency of the account"));
-        }
         let running = match open.sum {
             Some(sum) => {
                 let sum = plus(sum, amount, place)?;
@@ -352,7 +394,16 @@ impl<'a> Posting<'a> {
             }
             None => entry.balance_after,
         };
-        if !open.is_whole {
+        let account = self.accounts.get(index).ok_or_else(outside)?;
+        if !is_whole && account.ends_day(&entry) {
+            self.write().await?;
+            self.check_day(index, false).await?;
+        }
+        let account = self.accounts.get_mut(index).ok_or_else(outside)?;
+        if amount.currency() != account.currency {
+            return Err(place.wrong("not the currency of the account"));
+        }
+        if !is_whole {
             account.check_row(&entry, amount)?;
         }
         let id = account.id_of(&entry, running);
@@ -362,8 +413,6 @@ impl<'a> Posting<'a> {
         transaction.entry_reference = Some(Text::cut(&reference));
         transaction.transaction_id = Some(Text::cut(&id));
         account.sequence += 1;
-        account.booked = plus(account.booked, amount, place)?;
-        account.new_entries += 1;
         let details = json(&transaction, place)?;
         if details.len() > LONGEST_ENTRY {
             let problem = format!("the entry is longer than {LONGEST_ENTRY} bytes");
@@ -383,31 +432,55 @@ impl<'a> Posting<'a> {
             details,
             amount,
         };
-        if !open.is_whole {
-            account.date = account.date.max(Some(entry.booking_date));
-        }
-        self.imported.add(&amount);
-        let known = self.batch.push(row, &mut self.sql).await?;
-        self.take_back(known)
+        let written = self.batch.push(row, &mut self.sql).await?;
+        self.record(written)
     }
 
     /// Writes all rows of the batch.
     async fn write(&mut self) -> Result<()> {
-        let known = self.batch.write(&mut self.sql).await?;
-        self.take_back(known)
+        let written = self.batch.write(&mut self.sql).await?;
+        self.record(written)
     }
 
-    /// Takes back the sums of entries that are in the ledger already.
-    fn take_back(&mut self, known: Vec<Row>) -> Result<()> {
-        for row in known {
+    /// Adds rows that were written to the balance, and counts those that were there already. Each
+    /// statement is written when it ends: they are all of the open one.
+    fn record(&mut self, Written { new, known }: Written) -> Result<()> {
+        let is_whole = self.open.as_ref().is_some_and(|open| open.is_whole);
+        let index = |row: &Row| self.by_id.get(&row.account).copied().unwrap_or(usize::MAX);
+        for row in new {
             let place = Place::new(row.line, row.id_path);
-            let index = self.by_id.get(&row.account);
-            if let Some(account) = index.and_then(|index| self.accounts.get_mut(*index)) {
-                account.booked = plus(account.booked, row.amount.opposite(), place)?;
-                // Each statement is written when it ends: it is one of this statement.
-                account.new_entries = account.new_entries.saturating_sub(1);
+            self.imported.add(&row.amount);
+            let Some(account) = self.accounts.get_mut(index(&row)) else {
+                continue;
+            };
+            account.booked = plus(account.booked, row.amount, place)?;
+            let progress = &mut account.progress;
+            progress.new += 1;
+            let Some(booked_to) = account.date.map(|date| date.to_string()) else {
+                continue;
+            };
+            if row.date < booked_to && !is_whole {
+                return Err(place.wrong(format!(
+                    "not in the ledger, which is booked up to {booked_to}: rows continue the \
+                     ledger, and entries that it has are equal to those that were imported"
+                )));
             }
-            self.imported.take_back(&row.amount);
+            if row.date <= booked_to {
+                let late = progress.late.get_or_insert_with(|| Late {
+                    first: row.date.clone(),
+                    last: booked_to,
+                    sum: Decimal::ZERO,
+                });
+                late.first = row.date.min(std::mem::take(&mut late.first));
+                // 14 digits before the point leave room for 10^14 entries.
+                late.sum += row.amount.value();
+            }
+        }
+        self.imported.known += known.len() as u64;
+        for row in known {
+            if let Some(account) = self.accounts.get_mut(index(&row)) {
+                account.progress.known += 1;
+            }
         }
         Ok(())
     }
@@ -415,7 +488,7 @@ impl<'a> Posting<'a> {
     async fn close(&mut self, closing: &Stated) -> Result<()> {
         let place = closing.place;
         let outside = || place.wrong("a closing balance outside of a statement");
-        let open = self.open.take().ok_or_else(outside)?;
+        let open = self.open.as_ref().ok_or_else(outside)?;
         if let Some(sum) = open.sum.filter(|sum| sum.value() != closing.amount.value()) {
             return Err(place.wrong(format!(
                 "the opening balance and the entries make {sum}, and the closing balance is {}",
@@ -426,44 +499,159 @@ impl<'a> Posting<'a> {
             return Err(place.wrong(after(self.today)));
         }
         self.write().await?;
+        let open = self.open.take().ok_or_else(outside)?;
         let account = self.accounts.get_mut(open.account).ok_or_else(outside)?;
         let is_even = account.booked.value() == closing.amount.value();
+        let is_new = account.progress.new > 0;
+        let is_earlier = account.date.is_some_and(|date| closing.date < date);
         let is_later = account.date.is_none_or(|date| closing.date > date);
-        if is_even {
-            account.date = account.date.max(Some(closing.date));
-            account.balance_type = BalanceType::ClosingBooked;
-            account.is_changed = true;
-        } else if account.new_entries > 0 || is_later {
+        account.doubtful = None;
+        if !is_even && (is_new || is_later) {
             return Err(place.wrong(format!(
                 "with the new entries the balance in the ledger would be {}, and the closing \
-                 balance is {}: import statements of an account in their order, without a gap",
+                 balance is {}: {IN_ORDER}",
                 account.booked, closing.amount
             )));
         }
-        // Otherwise, it is an older statement, all of which is in the ledger.
-        Ok(())
+        if is_new && is_earlier {
+            let problem = "some entries are not in the ledger, which is booked up to a later day";
+            return Err(place.wrong(format!("{problem}: {IN_ORDER}")));
+        }
+        if !is_even {
+            // Its entries are in the ledger, and it closes with the balance after the last one.
+            let could_continue = !is_earlier && account.could_continue();
+            account.doubtful = could_continue.then_some(place);
+            return Ok(());
+        }
+        account.date = account.date.max(Some(closing.date));
+        account.balance_type = BalanceType::ClosingBooked;
+        account.is_changed = true;
+        self.check_repeated(open.account, place).await
     }
 
-    /// Checks that the balances of rows continue those of the ledger.
-    fn check_rows(&self) -> Result<()> {
-        for account in &self.accounts {
-            if let Some((place, stated)) = account.stated
-                && account.new_entries > 0
-                && stated.value() != account.booked.value()
-            {
+    /// Checks what the file has of an account, at its end.
+    async fn finish(&mut self, index: usize) -> Result<()> {
+        let Some(account) = self.accounts.get_mut(index) else {
+            return Ok(());
+        };
+        if let Some((place, stated)) = account.stated {
+            let is_even = stated.value() == account.booked.value();
+            if !is_even && account.progress.new > 0 {
                 return Err(place.wrong(format!(
                     "with the new entries the balance in the ledger would be {}, and this row \
                      states {stated}: an entry is missing, or was changed",
                     account.booked
                 )));
             }
+            let is_last = account.day.as_ref().map(|day| day.date) >= account.date;
+            let could_continue = !is_even && is_last && account.could_continue();
+            account.doubtful = could_continue.then_some(place);
+        }
+        if let Some(place) = account.doubtful {
+            return Err(place.wrong(format!(
+                "the ledger has all of these entries, and is at the balance before them again, {}: \
+                 if they were imported before, leave them out; if the bank has booked them once \
+                 more, import a statement of the whole day",
+                account.booked
+            )));
+        }
+        let Some(day) = account.day.as_ref() else {
+            return Ok(());
+        };
+        let (is_last, place) = (account.date == Some(day.date), day.place);
+        let has_balance = account.stated.is_some();
+        if is_last && !has_balance {
+            self.check_day(index, true).await?;
+        } else if has_balance {
+            self.check_repeated(index, place).await?;
+        }
+        if let Some(account) = self.accounts.get_mut(index) {
+            account.date = account.date.max(account.day.as_ref().map(|day| day.date));
+            if account.progress.new > 0 {
+                account.balance_type = BalanceType::InterimBooked;
+            }
         }
         Ok(())
     }
 
+    /// Checks that new entries which cancel out are not those of the ledger in another order or
+    /// form: no balance shows it.
+    ///
+    /// Cost: where there are such entries on days that the ledger has, it reads these days.
+    async fn check_repeated(&mut self, index: usize, place: Place) -> Result<()> {
+        const ENTRIES: &str = "SELECT date, sequence, details FROM entry WHERE account = $1 AND \
+            booked = 1 AND date BETWEEN $2 AND $3";
+
+        let Some(account) = self.accounts.get(index) else {
+            return Ok(());
+        };
+        let Some(late) = account.progress.late.as_ref() else {
+            return Ok(());
+        };
+        if account.progress.known > 0 || !late.sum.is_zero() {
+            return Ok(());
+        }
+        let mut rows = sqlx::query_as(ENTRIES)
+            .bind(account.id.clone())
+            .bind(late.first.clone())
+            .bind(late.last.clone())
+            .fetch(&mut *self.sql);
+        // Entries of the ledger without the new ones, by day and amount.
+        let mut others: HashMap<(String, Decimal), i64> = HashMap::new();
+        while let Some((date, sequence, details)) = rows.try_next().await? {
+            let (sequence, details): (i64, String) = (sequence, details);
+            let details: Transaction =
+                serde_json::from_str(&details).map_err(|_| StoreError::corrupt("entry.details"))?;
+            let is_new = sequence > account.progress.sequence;
+            *others
+                .entry((date, details.transaction_amount.value()))
+                .or_default() += if is_new { -1 } else { 1 };
+        }
+        if others.values().any(|number| *number < 0) {
+            return Ok(());
+        }
+        Err(place.wrong(
+            "the ledger has entries of the same days and amounts, and they cancel out: this can \
+             be a statement of it in another form. If these are further entries, import a \
+             statement that has both",
+        ))
+    }
+
+    /// Checks rows without balances on the last day of the ledger: equal ones are recognised by
+    /// counting, if the file has all entries of the day that the ledger has. The last day of a file
+    /// that was imported before may have fewer.
+    ///
+    /// Cost: one count by index.
+    async fn check_day(&mut self, index: usize, is_last: bool) -> Result<()> {
+        const COUNT: &str =
+            "SELECT count(*) FROM entry WHERE account = $1 AND booked = 1 AND date = $2";
+
+        let account = self.accounts.get(index);
+        let Some((account, day)) =
+            account.and_then(|account| Some((account, account.day.as_ref()?)))
+        else {
+            return Ok(());
+        };
+        if is_last && account.progress.new == 0 && !day.is_first {
+            return Ok(());
+        }
+        let in_ledger: i64 = sqlx::query_scalar(COUNT)
+            .bind(account.id.clone())
+            .bind(day.date.to_string())
+            .fetch_one(&mut *self.sql)
+            .await?;
+        if u64::try_from(in_ledger) == Ok(day.rows) {
+            return Ok(());
+        }
+        Err(day.place.wrong(
+            "the ledger has entries of this day that the file does not have: which of the others \
+             are the same cannot be known. Import whole days, or give each row its balance",
+        ))
+    }
+
     async fn write_balances(&mut self) -> Result<()> {
         for account in &self.accounts {
-            if !account.is_changed && account.new_entries == 0 {
+            if !account.is_changed && account.progress.new == 0 {
                 continue;
             }
             let place = Place::new(1, ".");
@@ -500,30 +688,54 @@ impl Account {
             date,
             balance_type: BalanceType::InterimBooked,
             sequence: 0,
-            new_entries: 0,
             is_changed: false,
+            progress: Progress::default(),
+            doubtful: None,
             stated: None,
+            day: None,
             seen: HashMap::new(),
-            last_booking: None,
         }
+    }
+
+    /// Whether entries that are all in the ledger could be booked once more after it: it is at
+    /// their opening balance.
+    fn could_continue(&self) -> bool {
+        let opening = self.progress.opening.map(|opening| opening.value());
+        opening == Some(self.booked.value())
+    }
+
+    /// Whether the rows before this one are of the ledger's last day, and this one is not.
+    fn ends_day(&self, entry: &Entry) -> bool {
+        let day = self.day.as_ref().map(|day| day.date);
+        day.is_some() && day == self.date && day < Some(entry.booking_date)
     }
 
     /// Checks a row against the one before it: its day is not earlier, and its balance is that of
     /// the row before with its own amount.
     fn check_row(&mut self, entry: &Entry, amount: Amount) -> Result<()> {
         let place = entry.place;
-        if self
-            .last_booking
-            .is_some_and(|before| entry.booking_date < before)
-        {
-            return Err(place.wrong("earlier than the row before: the oldest entry comes first"));
+        let is_first = self.day.is_none();
+        match &mut self.day {
+            Some(day) if entry.booking_date < day.date => {
+                let problem = "earlier than the row before: the oldest entry comes first";
+                return Err(place.wrong(problem));
+            }
+            Some(day) if entry.booking_date == day.date => day.rows += 1,
+            day => {
+                self.seen.clear();
+                *day = Some(Day {
+                    date: entry.booking_date,
+                    place,
+                    rows: 1,
+                    is_first,
+                });
+            }
         }
-        if self.last_booking != Some(entry.booking_date) {
-            self.last_booking = Some(entry.booking_date);
-            self.seen.clear();
+        if !is_first && entry.balance_after.is_some() != self.stated.is_some() {
+            let place = Place::new(place.line, "balance");
+            return Err(place.wrong("each row of an account has its balance, or none has"));
         }
         let Some(stated) = entry.balance_after else {
-            self.stated = None;
             return Ok(());
         };
         if let Some((_, before)) = self.stated {
@@ -541,13 +753,14 @@ impl Account {
 
     /// Id of an entry: the same whenever a file has the entry again. It starts with the booking date.
     ///
-    /// With a reference of the bank, it is made of reference, booking date and amount; otherwise of
-    /// the entry's content and the balance after it. Equal entries of one day are counted.
+    /// It is made of booking date, amount, the balance after the entry, and the bank's reference or
+    /// else the entry's content: banks repeat references. Equal entries of one day are counted.
     fn id_of(&mut self, entry: &Entry, running: Option<Amount>) -> String {
         let details = &entry.details;
         let mut parts = vec![
             entry.booking_date.to_string(),
             details.transaction_amount.to_string(),
+            running.map(|sum| sum.to_string()).unwrap_or_default(),
         ];
         if let Some(reference) = &entry.reference {
             parts.push(reference.clone());
@@ -562,7 +775,6 @@ impl Account {
                 .flatten();
             let lines = lines.chain(&details.remittance_information_unstructured);
             parts.extend([
-                running.map(|sum| sum.to_string()).unwrap_or_default(),
                 details
                     .value_date
                     .map(|date| date.to_string())
