@@ -42,8 +42,9 @@ pub(super) async fn accounts(
         return print_accounts(targets, answers, |account| &mut account.balances, screen).await;
     }
     let answers = aggregator.accounts(with_balance);
+    let is_explicit = targets.is_explicit();
     let exit = print_accounts(targets, answers, |account| &mut account.balances, screen).await?;
-    note_card_commands(screen, exit, &["accounts --cards"]);
+    note_card_commands(screen, exit, is_explicit, &["accounts --cards"]);
     Ok(exit)
 }
 
@@ -143,13 +144,19 @@ fn account_names(accounts: &[AccountDetails]) -> Vec<String> {
 }
 
 /// Notes which commands list card accounts, because the printed list has none. For JSON and CSV, to
-/// a terminal only.
-fn note_card_commands(screen: Screen, exit: Exit, commands: &[&str]) {
+/// a terminal only. `is_explicit`: the command line names bank and consent.
+fn note_card_commands(screen: Screen, exit: Exit, is_explicit: bool, commands: &[&str]) {
     let is_read = screen.format == Format::Table || io::stderr().is_terminal();
     if is_read && exit == Exit::Done {
-        note("card accounts are listed with:");
+        let same = if is_explicit {
+            ", with the same other options"
+        } else {
+            ""
+        };
+        note(format!("card accounts are listed with{same}:"));
+        let program = if is_explicit { "" } else { "bank-client " };
         for command in commands {
-            note(format!("  bank-client {command}"));
+            note(format!("  {program}{command}"));
         }
     }
 }
@@ -200,7 +207,8 @@ pub(super) async fn balances(mut targets: Targets, screen: Screen) -> Result<Exi
         }
     }
     let exit = finish(printer, &targets)?;
-    note_card_commands(screen, exit, &["accounts --cards --with-balance"]);
+    let cards = ["accounts --cards --with-balance"];
+    note_card_commands(screen, exit, targets.is_explicit(), &cards);
     Ok(exit)
 }
 
@@ -398,11 +406,8 @@ pub(super) async fn transactions(
         targets.add_deviations(one.entries.get_ref().deviations());
     }
     let exit = printer.finish(&targets)?;
-    note_card_commands(
-        screen,
-        exit,
-        &["accounts --cards", "transactions ID --card"],
-    );
+    let cards = ["accounts --cards", "transactions ID --card"];
+    note_card_commands(screen, exit, targets.is_explicit(), &cards);
     Ok(exit)
 }
 

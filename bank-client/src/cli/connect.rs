@@ -24,6 +24,9 @@ use super::screen::{Screen, note, plain};
 /// Interval at which the consent's status is polled while the customer approves at the bank.
 const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
+/// Time in which the browser returns after an approval that was seen at the bank first.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Maximum number of steps in one approval.
 const MAX_STEPS: usize = 12;
 
@@ -255,9 +258,11 @@ impl Connecting<'_> {
             // The first tick comes at once.
             again.tick().await;
             loop {
-                let status = tokio::select! {
-                    query = next_redirect(loopback) => self.manager.handle_redirect(id, &query?).await,
-                    _ = again.tick() => self.manager.follow(id).await,
+                let (status, is_polled) = tokio::select! {
+                    query = next_redirect(loopback) => {
+                        (self.manager.handle_redirect(id, &query?).await, false)
+                    }
+                    _ = again.tick() => (self.manager.follow(id).await, true),
                 };
                 match status {
                     // A redirect that belongs to another approval: ours may still arrive.
@@ -267,7 +272,13 @@ impl Connecting<'_> {
                     Err(ManagerError::Bank(error)) if error.is_transient() => {}
                     Err(error) => return Err(Failure::from(self.diagnose(&error))),
                     Ok(status) if is_pending(&status) && !is_partly_approved(approval).await => {}
-                    Ok(status) => return Ok(status),
+                    Ok(status) => {
+                        // The browser may be on its way: it would find no one here.
+                        if is_polled && loopback.is_some() {
+                            let _ = timeout(RETURN_TIMEOUT, next_redirect(loopback)).await;
+                        }
+                        return Ok(status);
+                    }
                 }
             }
         };

@@ -61,10 +61,10 @@ impl ListRow for ConsentRow {
         (text("bank"), |row| row.bank.clone()),
         (text("connection"), |row| row.status.clone()),
         (amount("days left"), |row| or_empty(row.days_left)),
-        (text("consent").optional(), |row| or_empty(&row.consent)),
         (amount("unattended reads left").optional(), |row| {
             row.unattended.clone()
         }),
+        (text("consent").optional(), |row| or_empty(&row.consent)),
         (text("id").optional(), |row| row.connection.clone()),
     ];
     const FIELDS: Fields<Self> = &[

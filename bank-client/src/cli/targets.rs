@@ -93,6 +93,11 @@ impl Targets {
         Ok(found)
     }
 
+    /// Whether the command line names bank and consent.
+    pub(super) fn is_explicit(&self) -> bool {
+        self.store.is_none()
+    }
+
     fn empty() -> Self {
         Self {
             members: Vec::new(),
