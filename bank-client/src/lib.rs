@@ -274,6 +274,7 @@ pub use self::pages::{Entry, TransactionFilter};
 pub use self::response::{Entries, Response};
 pub use self::retries::Retries;
 pub use self::tls::ServerRefusal;
+pub use self::transport_error::{fetch_alert, tls_error};
 pub use shared_types::circuit::Breaker;
 pub use shared_types::environment;
 pub use shared_types::pki::credentials;

@@ -66,7 +66,8 @@ fn causes<'a>(
 
 /// The TLS error among the causes, if there is one. Where it is depends on the moment and on the
 /// HTTP version.
-fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+#[must_use]
+pub fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     causes(error).find_map(|error| {
         let within = || error.downcast_ref::<io::Error>()?.get_ref();
         error
@@ -89,7 +90,7 @@ fn no_http(error: &(dyn StdError + 'static)) -> Option<&'static str> {
 /// In TLS 1.3 a bank's refusal comes after our side of the handshake. Over HTTP/1.1 the error of
 /// the first exchange holds it. The HTTP/2 library forgets it: there we connect once more, and
 /// listen. A bank that lets us in says hello (its SETTINGS) at once, so this takes one round trip.
-pub(crate) async fn fetch_alert(
+pub async fn fetch_alert(
     tls: &rustls::ClientConfig,
     threads: Option<&HandshakeThreads>,
     url: &Url,

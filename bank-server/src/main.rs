@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bank_server::config::{Config, ConfigError};
-use bank_server::core_banking;
 use bank_server::core_banking::http::{HttpCore, core_banking_api};
 use bank_server::core_banking::ledger::{
     self, DecimalSign, Encoding, Format, ImportOptions, Imported, NewAccountHolder,
 };
+use bank_server::core_banking::{self, CoreBanking as _};
 use bank_server::domain::{PsuId, TotpSecret};
 use bank_server::environment::{Randomness, SystemClock, SystemRandomness};
 use bank_server::sca::Passwords;
@@ -341,7 +341,7 @@ fn print(text: &str) -> Result<(), Failure> {
 
 async fn check_core(path: &Path, customers: Vec<String>) -> Result<(), Failure> {
     let config = read(path)?;
-    let Some(core) = &config.core_banking else {
+    let Some(section) = &config.core_banking else {
         return Err(Failure(
             format!("{} has no section [core_banking]", path.display()),
             "add it, with the url of the core: docs/core-banking-api.md",
@@ -356,10 +356,17 @@ async fn check_core(path: &Path, customers: Vec<String>) -> Result<(), Failure> 
         return Err(wrong(faults));
     }
     let clock = Arc::new(SystemClock);
-    let core = HttpCore::open(core, clock.clone(), Arc::new(SystemRandomness)).map_err(wrong)?;
+    let core = HttpCore::open(section, clock.clone(), Arc::new(SystemRandomness));
+    let core = core.map_err(wrong)?;
     let customers: Vec<PsuId> = customers.into_iter().map(PsuId).collect();
     let today = Calendar::new(clock, config.bank.time_zone).today();
     let outcomes = core_banking::http::check(&core, &customers, today).await;
+    let outcomes = outcomes.map_err(|cause| {
+        Failure(
+            format!("the core at {} does not answer: {cause}", section.url),
+            "see that it runs, and that url, anchors and certificate in [core_banking] fit it",
+        )
+    })?;
     let mut out = std::io::stdout().lock();
     let mut breaches = 0;
     for outcome in &outcomes {
@@ -411,6 +418,7 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
     let opened = Database::open_with_key(DatabaseUse::Serving, location, key, randomness).await;
     let (database, vault) = opened.map_err(|error| store_failure(&error))?;
     // With another core banking system, the built-in ledger is empty.
+    warn_of_unknown(&config, &PsuId(customer.clone())).await;
     let known = ledger::knows(&database, &PsuId(customer.clone())).await;
     if !known.map_err(|error| failed(error.to_string()))? {
         return Err(Failure(
@@ -419,7 +427,7 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
         ));
     }
     let stored = CustomerCredentials::new(database.clone(), vault)
-        .set(&PsuId(customer), &hash, Some(&secret))
+        .set(&PsuId(customer.clone()), &hash, Some(&secret))
         .await;
     database.close().await;
     stored.map_err(|error| match error {
@@ -428,13 +436,36 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
     })?;
     let _ = writeln!(
         std::io::stdout().lock(),
-        "for the customer's authenticator: {secret}\n  \
+        "for {customer}'s authenticator: {secret}\n  \
          enter it in an authenticator app as a setup key: time-based, six digits, every 30 seconds\n  \
          or print the code of this half minute: oathtool --totp -b -\n  \
          which reads the secret from standard input: as an argument, other users and the shell's history would see it",
+        customer = plain(&customer),
         secret = secret.to_base32()
     );
     Ok(())
+}
+
+/// Warns if the core over HTTP answers, and has no accounts of the customer.
+async fn warn_of_unknown(config: &Config, customer: &PsuId) {
+    let Some(section) = &config.core_banking else {
+        return;
+    };
+    let core = HttpCore::open(section, Arc::new(SystemClock), Arc::new(SystemRandomness));
+    let Ok(core) = core else {
+        return;
+    };
+    if let Ok(accounts) = core.accounts_of(customer).await
+        && accounts.is_empty()
+    {
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "warning: the core at {} answers customer-accounts for {} without an account: \
+             is this the customer's id there?",
+            section.url,
+            plain(&customer.0)
+        );
+    }
 }
 
 async fn import(arguments: ImportArguments) -> Result<(), Failure> {

@@ -372,8 +372,31 @@ fn malformed(path: &str, fault: &serde_json::Error) -> Malformed {
     }
     Malformed {
         path: readable(path),
-        reason: without_content(&message),
+        reason: of_time(path, &message).unwrap_or_else(|| without_content(&message)),
     }
+}
+
+/// What was expected, where chrono's message says only at which character it gave up.
+fn of_time(path: &str, message: &str) -> Option<String> {
+    const MESSAGES: [&str; 4] = [
+        "trailing input",
+        "premature end of input",
+        "input contains invalid characters",
+        "input is out of range",
+    ];
+    let (told, place) = message.split_once(" at line ").unwrap_or((message, ""));
+    if !MESSAGES.contains(&told) {
+        return None;
+    }
+    let expected = if path.ends_with("Time") {
+        "not a time such as 2026-11-30T12:00:00Z"
+    } else {
+        "not a date YYYY-MM-DD"
+    };
+    Some(match place {
+        "" => expected.to_owned(),
+        place => format!("{expected} at line {place}"),
+    })
 }
 
 /// The path of a field of the object at `path`, which may end at the field itself.

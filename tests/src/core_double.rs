@@ -79,6 +79,11 @@ impl CoreDouble {
         *self.fault.lock().unwrap() = None;
     }
 
+    /// The address at which the bank reaches it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Text of section `[core_banking]` for it, with a timeout of one second.
     pub fn section_text(&self) -> String {
         format!(

@@ -163,13 +163,17 @@ fn guesses_at_passwords_raise_an_alert_and_mistakes_of_customers_do_not() {
         of("guesses", "2", "50", "0", raised),
         of("guesses that are refused", "60", "1", "100", raised),
     ];
+    test_rules(folder.path(), &tests.concat());
+}
+
+/// Runs unit tests of the alert rules.
+fn test_rules(folder: &Path, tests: &str) {
     let rules = documented("alerts.yml").canonicalize().unwrap();
     let text = format!(
-        "rule_files: [{}]\nevaluation_interval: 1m\ntests:\n{}",
-        rules.display(),
-        tests.concat()
+        "rule_files: [{}]\nevaluation_interval: 1m\ntests:\n{tests}",
+        rules.display()
     );
-    let file = folder.path().join("test.yml");
+    let file = folder.join("test.yml");
     fs::write(&file, text).unwrap();
     let tested = system_of("promtool", "prometheus")
         .args(["test", "rules"])
@@ -177,6 +181,51 @@ fn guesses_at_passwords_raise_an_alert_and_mistakes_of_customers_do_not() {
         .output()
         .unwrap();
     assert!(tested.status.success(), "{}", both(&tested));
+}
+
+#[test]
+fn failing_services_of_the_bank_raise_an_alert() {
+    let folder = tempfile::tempdir().unwrap();
+    let test =
+        |(metric, alert, service, property): (&str, &str, &str, &str), failed: &str, raised| {
+            let labels = format!(
+                "[{{ exp_labels: {{ instance: b, severity: page }}, exp_annotations: {{ \
+             summary: \"more than 5 % of {service} fail: see {property} in /health/ready\" }} }}]"
+            );
+            format!(
+                "  - interval: 1m\n    input_series:\n      - series: \
+             '{metric}{{instance=\"b\", outcome=\"answered\"}}'\n        values: '0+100x30'\n      \
+             - series: '{metric}{{instance=\"b\", outcome=\"failed\"}}'\n        values: \
+             '0+{failed}x30'\n    alert_rule_test:\n      - eval_time: 30m\n        alertname: \
+             {alert}\n        exp_alerts: {}\n",
+                if raised { labels.as_str() } else { "[]" }
+            )
+        };
+    let services = [
+        (
+            "bank_core_banking_queries_total",
+            "BankCoreFails",
+            "queries of b to its core banking system",
+            "coreBanking",
+        ),
+        (
+            "bank_sca_methods_queries_total",
+            "BankScaMethodsFail",
+            "queries of b to its SCA methods",
+            "scaMethods",
+        ),
+        (
+            "bank_identity_provider_requests_total",
+            "BankIdentityProviderFails",
+            "requests of b to its identity provider",
+            "identityProvider",
+        ),
+    ];
+    let tests = services
+        .iter()
+        .flat_map(|service| [test(*service, "20", true), test(*service, "2", false)]);
+    let tests = tests.collect::<String>();
+    test_rules(folder.path(), &tests);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bank_client::HandshakeLayer;
+use bank_client::{HandshakeLayer, fetch_alert, tls_error};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use shared_types::circuit::{Breaker, Change, Circuit, CircuitPermit, Outage};
 use shared_types::decode::{Malformed, Shape};
 use shared_types::environment::{Clock, Randomness};
+use shared_types::pki::alert::Alert;
 use shared_types::pki::pkcs11::HandshakeThreads;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -26,7 +27,7 @@ use uuid::Uuid;
 use super::{ServiceKind, request_id};
 use crate::telemetry::spans::inject;
 use crate::transport::fetch::{no_tls, root_cause};
-use crate::transport::service_tls::ServiceTls;
+use crate::transport::service_tls::{ServiceTls, ServiceVerdicts};
 
 /// Maximum size of an answer with many accounts or entries.
 const MANY: usize = 32 * 1024 * 1024;
@@ -77,10 +78,11 @@ pub(crate) enum ServiceError {
         operation: &'static str,
         cause: String,
     },
-    #[error("{operation}: status {status}")]
+    #[error("{operation}: status {status}{hint}")]
     Status {
         operation: &'static str,
         status: u16,
+        hint: &'static str,
         retry_after: Duration,
     },
     #[error("{operation}: the answer has more than {} MiB", .max_bytes / (1024 * 1024))]
@@ -90,7 +92,9 @@ pub(crate) enum ServiceError {
     },
     #[error("{operation}: the lists of the answer have more than {MAX_ELEMENTS} elements")]
     TooMany { operation: &'static str },
-    #[error("{operation}: the answer is malformed {malformed}")]
+    #[error("{operation}: the Content-Type of the answer is not application/json")]
+    ContentType { operation: &'static str },
+    #[error("{operation}: the answer is malformed{}", place(.malformed))]
     Malformed {
         operation: &'static str,
         malformed: Malformed,
@@ -118,6 +122,7 @@ impl ServiceError {
             Self::Status { status, .. } => matches!(status, 429 | 502..=504),
             Self::TooLarge { .. }
             | Self::TooMany { .. }
+            | Self::ContentType { .. }
             | Self::Malformed { .. }
             | Self::Breach { .. }
             | Self::Internal { .. } => false,
@@ -133,7 +138,7 @@ impl ServiceError {
             Self::Connection { .. } => "connection",
             Self::Status { .. } => "status",
             Self::TooLarge { .. } | Self::TooMany { .. } => "too large",
-            Self::Malformed { .. } => "malformed",
+            Self::ContentType { .. } | Self::Malformed { .. } => "malformed",
             Self::Breach { .. } => "breach",
             Self::Internal { .. } => "internal",
         }
@@ -157,6 +162,17 @@ impl ServiceError {
     }
 }
 
+/// The place and reason; the document as a whole is no place.
+fn place(malformed: &Malformed) -> String {
+    match malformed.path.as_str() {
+        "." => format!(": {}", malformed.reason),
+        _ => format!(" {malformed}"),
+    }
+}
+
+/// Hint after status 400 to a request that has no content: a port for HTTPS answers HTTP so.
+const HTTPS_PORT: &str = ", as a port for https answers; `url` begins with http";
+
 /// Parts and limits of a client.
 pub(super) struct Setup {
     pub(super) kind: &'static ServiceKind,
@@ -171,10 +187,19 @@ pub(super) struct Setup {
 pub(super) struct ServiceClient {
     setup: Setup,
     /// Replaced as a whole when certificates change.
-    http: ArcSwap<Client>,
+    http: ArcSwap<Http>,
+    /// `None` over plain HTTP.
+    verdicts: Option<ServiceVerdicts>,
     slots: Arc<Semaphore>,
     circuit: Circuit<String>,
     queries: Family<[(&'static str, &'static str); 2], Counter>,
+}
+
+/// HTTP client, and the TLS of its connections.
+struct Http {
+    client: Client,
+    tls: ClientConfig,
+    threads: Option<HandshakeThreads>,
 }
 
 /// An operation of a service, and the maximum size of its answer in bytes.
@@ -209,9 +234,11 @@ impl ServiceClient {
     /// `tls` is `None` for a service at a loopback address over plain HTTP.
     pub(super) fn new(setup: Setup, tls: Option<&ServiceTls>) -> Result<Self, String> {
         let threads = tls.and_then(ServiceTls::handshake_threads);
+        let verdicts = tls.map(ServiceTls::verdicts);
         let tls = tls.map_or_else(no_tls, ServiceTls::config);
-        let http = http_client(&setup, tls.map_err(|error| error.to_string())?, threads)?;
+        let http = Http::new(&setup, tls.map_err(|error| error.to_string())?, threads)?;
         Ok(Self {
+            verdicts,
             slots: Arc::new(Semaphore::new(setup.max_concurrent_requests)),
             setup,
             http: ArcSwap::from_pointee(http),
@@ -223,7 +250,7 @@ impl ServiceClient {
     /// Opens connections with other certificates from now on.
     pub(super) fn replace_tls(&self, tls: &ServiceTls) -> Result<(), String> {
         let config = tls.config().map_err(|error| error.to_string())?;
-        let http = http_client(&self.setup, config, tls.handshake_threads())?;
+        let http = Http::new(&self.setup, config, tls.handshake_threads())?;
         self.http.store(Arc::new(http));
         Ok(())
     }
@@ -400,13 +427,25 @@ impl ServiceClient {
             cause: root_cause(&error),
         };
         let http = self.http.load_full();
-        let mut response = http.execute(request).await.map_err(failed)?;
+        let is_get_over_http = request.method() == Method::GET && self.verdicts.is_none();
+        let mut response = match http.client.execute(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                let cause = self.explain(&http, &error).await;
+                return Err(ServiceError::Connection { operation, cause });
+            }
+        };
         if response.status() != StatusCode::OK {
+            let is_other_port = is_get_over_http && response.status() == StatusCode::BAD_REQUEST;
             return Err(ServiceError::Status {
                 operation,
                 status: response.status().as_u16(),
+                hint: if is_other_port { HTTPS_PORT } else { "" },
                 retry_after: retry_after(&response),
             });
+        }
+        if !is_json(&response) {
+            return Err(ServiceError::ContentType { operation });
         }
         let too_large = || ServiceError::TooLarge {
             operation,
@@ -429,6 +468,67 @@ impl ServiceClient {
         }
         Ok((body, shape))
     }
+
+    /// The cause of a failed request, in the words of TLS where it is the handshake.
+    async fn explain(&self, http: &Http, error: &reqwest::Error) -> String {
+        let Some(verdicts) = &self.verdicts else {
+            return root_cause(error);
+        };
+        match tls_error(error) {
+            Some(rustls::Error::AlertReceived(alert)) => refused_by(Alert((*alert).into())),
+            Some(rustls::Error::InvalidCertificate(_)) => {
+                verdicts.take_refused().unwrap_or_else(|| root_cause(error))
+            }
+            Some(rustls::Error::InvalidMessage(_)) => {
+                "its answer is not TLS: is it a port for plain HTTP? `url` begins with https"
+                    .to_owned()
+            }
+            Some(_) => root_cause(error),
+            None if error.is_connect() => root_cause(error),
+            None => {
+                let alert = fetch_alert(&http.tls, http.threads.as_ref(), &self.setup.url).await;
+                alert.map_or_else(
+                    || {
+                        format!(
+                            "{}; a service that refuses our certificate can end a connection so",
+                            root_cause(error)
+                        )
+                    },
+                    refused_by,
+                )
+            }
+        }
+    }
+}
+
+/// Meaning of the alert with which the service ended a handshake (RFC 8446, section 6.2).
+fn refused_by(alert: Alert) -> String {
+    let meaning = match alert.0 {
+        40 | 70 | 71 | 120 => "it accepts nothing of what we offered",
+        42 => "it cannot verify the certificate that we presented",
+        43 => "the certificate that we presented is not of a kind or use that it accepts",
+        44 => "the certificate that we presented was revoked",
+        45 => "the certificate that we presented has expired, or a clock is wrong",
+        46 | 49 => "it refuses the certificate that we presented",
+        48 => "it does not know the CA of the certificate that we presented",
+        51 => {
+            "a signature of the certificate that we presented, or of our key, does not convince it: \
+             does it know another CA of that name?"
+        }
+        112 => "it does not know the host of `url`",
+        116 => "it received no certificate",
+        _ => "it ended the handshake; its log has the reason",
+    };
+    format!("{meaning} (TLS alert {alert})")
+}
+
+fn is_json(response: &Response) -> bool {
+    let value = response.headers().get(CONTENT_TYPE);
+    let value = value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
 }
 
 async fn decode_answer<A: DeserializeOwned + Send + 'static>(
@@ -454,6 +554,20 @@ async fn decode_answer<A: DeserializeOwned + Send + 'static>(
 fn retry_after(response: &Response) -> Duration {
     let seconds = |headers: &HeaderMap| headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok();
     Duration::from_secs(seconds(response.headers()).unwrap_or_default())
+}
+
+impl Http {
+    fn new(
+        setup: &Setup,
+        tls: ClientConfig,
+        threads: Option<HandshakeThreads>,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            client: http_client(setup, tls.clone(), threads.clone())?,
+            tls,
+            threads,
+        })
+    }
 }
 
 #[expect(

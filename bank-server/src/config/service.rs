@@ -40,6 +40,9 @@ impl ServiceSection<'_> {
         if !is_plain {
             fault("url", "must be an address without user, query and fragment");
         }
+        if self.url.path().trim_end_matches('/').ends_with("/v1") {
+            fault("url", "must be without /v1, which the bank server adds");
+        }
         match self.url.scheme() {
             "https" => {
                 if self.anchors.is_empty() {

@@ -71,7 +71,7 @@ pub struct PageKey {
     /// Booking date, or the day of entry.
     pub date: NaiveDate,
     /// Order within the day; the greater, the newer. Never two alike in one account. Where there
-    /// are delta reports, it is the order of [`Arrival`].
+    /// are delta reports, it is the order in which the booked ones arrived.
     pub sequence: i64,
 }
 

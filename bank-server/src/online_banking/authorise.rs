@@ -106,20 +106,27 @@ pub(super) async fn claimed(
     Ok((claimed, offer))
 }
 
-/// Error page of a request that this customer cannot answer, with a way on for another customer.
+/// Error page of a request that this customer cannot answer, with a way on for another customer, or
+/// that cannot be answered while the core fails, with a link to try again.
 fn refused(error: AuthorisationError, approval: &ApprovalRequest) -> Problem {
-    use AuthorisationError::{ApprovedBefore, NoAccount, NotTheCustomers, OtherCustomer};
+    use AuthorisationError::{
+        ApprovedBefore, CoreBanking, NoAccount, NotTheCustomers, OtherCustomer,
+    };
 
-    let is_hers_alone = matches!(
-        error,
-        ApprovedBefore | NoAccount | NotTheCustomers(_) | OtherCustomer
-    );
-    let problem = named(&approval.tpp)(error);
-    if !is_hers_alone {
-        return problem;
-    }
     let path = format!("/authorise/{}", approval.authorisation.id);
-    problem.then(Next::AsAnotherCustomer(Destination::or_start(Some(&path))))
+    let page = Destination::or_start(Some(&path));
+    let next = match &error {
+        ApprovedBefore | NoAccount | NotTheCustomers(_) | OtherCustomer => {
+            Some(Next::AsAnotherCustomer(page))
+        }
+        CoreBanking(_) => Some(Next::Again(page)),
+        _ => None,
+    };
+    let problem = named(&approval.tpp)(error);
+    match next {
+        Some(next) => problem.then(next),
+        None => problem,
+    }
 }
 
 /// Error page of an answer: another customer may have logged in for the request since its page was

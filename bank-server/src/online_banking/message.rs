@@ -39,6 +39,8 @@ pub(super) enum Next {
     LogInAnew(Destination),
     /// Back to the approval that is confirmed at the identity provider.
     Approval(Destination),
+    /// To that page once more, after an outage.
+    Again(Destination),
     /// To the consents.
     Consents,
     /// To the accounts at other banks.
@@ -130,6 +132,9 @@ impl Message {
                     }
                     Next::Approval(to) => p {
                         a.button href=(to.path()) { (texts.identity_provider.back) }
+                    }
+                    Next::Again(to) => p {
+                        a.button href=(to.path()) { (texts.other_banks.try_again) }
                     }
                     Next::Consents => p { a.button href="/consents" { (texts.frame.to_consents) } }
                     Next::OtherBanks => p {

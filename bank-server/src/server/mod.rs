@@ -434,8 +434,8 @@ pub fn check_file(file: &Path, clock: impl Clock) -> Vec<ConfigError> {
 
 /// Parts that [`check_file`] does not check.
 pub const NOT_CHECKED: &str = "the network (whether addresses are free to listen on; lists, \
-     responders, other banks and collectors at their addresses), the database, and the bank's own \
-     key, but for who can read the two";
+     responders, other banks and collectors at their addresses; the core, which `bank-server core \
+     check` calls), the database, and the bank's own key, but for who can read the two";
 
 /// Returns all errors of a configuration and the files it names, without starting anything.
 #[must_use]

@@ -9,9 +9,10 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, ClientConfig, ConfigBuilder};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use shared_types::environment::Clock;
+use shared_types::pki::certificate::hosts;
 use shared_types::pki::credentials::{Credentials, provider};
 use shared_types::pki::pkcs11::HandshakeThreads;
-use shared_types::pki::trust::{Anchors, Usage, Window, is_for_host, judge};
+use shared_types::pki::trust::{Anchors, Refusal, Usage, Window, allows, is_for_host, judge};
 use shared_types::verify_handshake_signatures;
 
 use super::pem_files::{self, KeySource, Source};
@@ -24,9 +25,32 @@ pub(crate) struct ServiceTls {
     own: Option<OwnCertificate>,
     trusted: SourceWatcher,
     anchors: Anchors,
-    /// Time in which all certificates of the service that were verified are valid.
-    verified: Arc<Mutex<Option<Window>>>,
+    verdicts: ServiceVerdicts,
     clock: Arc<dyn Clock>,
+}
+
+/// Outcomes of the verifications of a service's certificate so far.
+#[derive(Clone, Default)]
+pub(crate) struct ServiceVerdicts(Arc<Mutex<Verdicts>>);
+
+#[derive(Default)]
+struct Verdicts {
+    /// Time in which all certificates of the service that were verified are valid.
+    window: Option<Window>,
+    /// Reason for the last refusal: rustls's error carries only what fits an alert.
+    refused: Option<String>,
+}
+
+impl ServiceVerdicts {
+    /// Takes the reason for the last refusal.
+    pub(crate) fn take_refused(&self) -> Option<String> {
+        self.lock().refused.take()
+    }
+
+    /// Nothing panics while the lock is held; if it did, the content would still be whole.
+    fn lock(&self) -> MutexGuard<'_, Verdicts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Certificate and key of the client.
@@ -40,7 +64,7 @@ impl OwnCertificate {
     fn open(certificate: Source, private_key: KeySource) -> Result<Self, Vec<ConfigError>> {
         let files = std::iter::once(certificate).chain(private_key.secret_file());
         let mut files = SourceWatcher::new(files.collect());
-        let credentials = files.read(|files| pem_files::credentials(&private_key, files))?;
+        let credentials = files.read(|files| own(&private_key, files))?;
         Ok(Self {
             private_key,
             files,
@@ -49,7 +73,7 @@ impl OwnCertificate {
     }
 
     fn read_changed(&mut self) -> Option<Result<Credentials, Vec<ConfigError>>> {
-        let read = |files: pem_files::Files<'_>| pem_files::credentials(&self.private_key, files);
+        let read = |files: pem_files::Files<'_>| own(&self.private_key, files);
         self.files.read_changed(false, read)
     }
 }
@@ -86,7 +110,7 @@ impl ServiceTls {
                 own,
                 trusted,
                 anchors,
-                verified: Arc::default(),
+                verdicts: ServiceVerdicts::default(),
                 clock,
             }),
             (own, anchors) => {
@@ -126,13 +150,18 @@ impl ServiceTls {
     /// Whether the certificates of the service that were verified so far are still valid. If not,
     /// this forgets them, and their connections must be closed.
     pub(crate) fn still_stands(&self) -> bool {
-        let mut verified = lock(&self.verified);
+        let mut verdicts = self.verdicts.lock();
         let now = self.clock.unix();
-        let stands = verified.is_none_or(|window| window.contains(now));
+        let stands = verdicts.window.is_none_or(|window| window.contains(now));
         if !stands {
-            *verified = None;
+            verdicts.window = None;
         }
         stands
+    }
+
+    /// Outcomes of the verifications, also of those with later certificates.
+    pub(crate) fn verdicts(&self) -> ServiceVerdicts {
+        self.verdicts.clone()
     }
 
     /// Threads for handshakes, where the key is on a token.
@@ -165,7 +194,7 @@ impl ServiceTls {
     fn builder(&self) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
         let verifier = ServiceVerifier {
             anchors: self.anchors.clone(),
-            verified: Arc::clone(&self.verified),
+            verdicts: self.verdicts.clone(),
             clock: Arc::clone(&self.clock),
         };
         Ok(ClientConfig::builder_with_provider(provider())
@@ -182,15 +211,54 @@ fn finish(mut config: ClientConfig) -> ClientConfig {
     config
 }
 
-/// Nothing panics while the lock is held; if it did, the content would still be whole.
-fn lock(verified: &Mutex<Option<Window>>) -> MutexGuard<'_, Option<Window>> {
-    verified.lock().unwrap_or_else(PoisonError::into_inner)
+/// Our own certificate and key; the certificate has to be one for TLS clients.
+fn own(
+    private_key: &KeySource,
+    files: pem_files::Files<'_>,
+) -> Result<Credentials, Vec<ConfigError>> {
+    let certificate = files.first().map(|(source, _)| (*source).clone());
+    let credentials = pem_files::credentials(private_key, files)?;
+    let is_for_clients = |leaf| allows(leaf, Usage::Client);
+    match certificate {
+        Some(source) if !credentials.chain().first().is_some_and(is_for_clients) => {
+            let problem = "is not for TLS clients: its extended key usage lacks clientAuth";
+            Err(vec![source.fault(&problem)])
+        }
+        _ => Ok(credentials),
+    }
+}
+
+/// Reason for a refusal, and what to do.
+fn explain(refusal: &Refusal) -> String {
+    let advice = match refusal {
+        Refusal::WrongUsage(_) => ": extendedKeyUsage has to name serverAuth",
+        Refusal::UnknownIssuer { .. } | Refusal::SelfSigned | Refusal::BadSignature { .. } => {
+            ": `anchors` has to name the CA that issued it"
+        }
+        Refusal::IncompleteChain { .. } => ": the service has to send it, or `anchors` to name it",
+        _ => "",
+    };
+    format!("its certificate is refused: {refusal}{advice}")
+}
+
+fn wrong_name(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> String {
+    let host = name.to_str();
+    let names = hosts(leaf);
+    if names.is_empty() {
+        format!(
+            "its certificate is refused: it names no host (subject alternative name), and `url` \
+             names {host}"
+        )
+    } else {
+        let names = names.join(", ");
+        format!("its certificate is refused: it is for {names}, and `url` names {host}")
+    }
 }
 
 /// Verifies the certificate of the service: chain to the anchors, validity, host name.
 struct ServiceVerifier {
     anchors: Anchors,
-    verified: Arc<Mutex<Option<Window>>>,
+    verdicts: ServiceVerdicts,
     clock: Arc<dyn Clock>,
 }
 
@@ -210,15 +278,23 @@ impl ServerCertVerifier for ServiceVerifier {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let now = self.clock.unix();
-        let path = judge(&self.anchors, leaf, intermediates, Usage::Server, now)
-            .map_err(|refusal| refusal.to_tls())?;
+        let judged = judge(&self.anchors, leaf, intermediates, Usage::Server, now);
+        let mut verdicts = self.verdicts.lock();
+        let path = judged.map_err(|refusal| {
+            verdicts.refused = Some(explain(&refusal));
+            refusal.to_tls()
+        })?;
         if !is_for_host(leaf, name) {
+            verdicts.refused = Some(wrong_name(leaf, name));
             let error = CertificateError::NotValidForName;
             return Err(rustls::Error::InvalidCertificate(error));
         }
-        let mut verified = lock(&self.verified);
-        let window = verified.map_or(path.window, |known| known.intersection(path.window));
-        *verified = Some(window);
+        let window = path.window;
+        verdicts.window = Some(
+            verdicts
+                .window
+                .map_or(window, |known| known.intersection(window)),
+        );
         Ok(ServerCertVerified::assertion())
     }
 

@@ -237,7 +237,8 @@ impl<'de> Deserialize<'de> for BalanceType {
     }
 }
 
-const UNKNOWN: &str = "not one of the known names";
+const UNKNOWN: &str = "not one of closingBooked, expected, openingBooked, interimAvailable, \
+                       interimBooked, forwardAvailable, nonInvoiced";
 
 impl fmt::Display for BalanceType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -49,8 +49,8 @@ pub struct CardAccountDetails {
     pub display_name: Option<Text<70>>,
     /// The bank's product.
     pub product: Option<Text<35>>,
-    /// Sign convention of amounts and balances: `true` quotes debits positive, `false` negative
-    /// (see [`debits_negative`]).
+    /// Sign convention of amounts and balances: `true` quotes debits positive, `false` negative.
+    /// Absent means `false`.
     pub debit_accounting: Option<bool>,
     /// Whether it can be used; absent means enabled.
     pub status: Option<AccountStatus>,
@@ -114,7 +114,7 @@ pub struct CardAccountResponse {
 pub struct CardAccountBalances {
     /// The account.
     pub card_account: Option<AccountReference>,
-    /// Sign convention of the balances (see [`debits_negative`]).
+    /// Sign convention of the balances: `true` quotes debits positive. Absent means `false`.
     pub debit_accounting: Option<bool>,
     /// The balances.
     pub balances: Vec<Balance>,
@@ -316,7 +316,7 @@ pub struct CardAccountReport {
 pub struct CardTransactionsResponse {
     /// The account.
     pub card_account: Option<AccountReference>,
-    /// Sign convention of amounts and balances (see [`debits_negative`]).
+    /// Sign convention of amounts and balances: `true` quotes debits positive. Absent means `false`.
     pub debit_accounting: Option<bool>,
     /// The page.
     pub card_transactions: Option<CardAccountReport>,

@@ -3,12 +3,14 @@
 
 use std::fs;
 
+use bank_client::environment::{Clock as _, SystemClock};
+use tests::core_double::CoreDouble;
 use tests::ports;
 use tests::programs::{both, own, system};
 use tests::running_sandbox::RunningSandbox;
 
 /// A sign of a block of lines, and what they print.
-const BLOCKS: [(&str, &[&str]); 18] = [
+const BLOCKS: [(&str, &[&str]); 21] = [
     (
         "sandbox codes $DIR",
         &["anna.weber      password anna-", "code "],
@@ -35,7 +37,7 @@ const BLOCKS: [(&str, &[&str]); 18] = [
         &[
             "bank.toml: nothing wrong",
             "imported ",
-            "for the customer's authenticator: ",
+            "for anna.weber's authenticator: ",
             "oathtool --totp -b -\n",
         ],
     ),
@@ -43,6 +45,12 @@ const BLOCKS: [(&str, &[&str]); 18] = [
         "9443/v1/consents",
         &["\"received\"", "http://own-bank.localhost:"],
     ),
+    (
+        "bank-server core check",
+        &["bank.toml: nothing wrong", "no breach of the contract"],
+    ),
+    ("bank.toml $CUSTOMER", &["for anna.weber's authenticator: "]),
+    ("cat > banks.toml", &["Core Bank", "https://127.0.0.1:"]),
     (
         "scheme-ca --dir ca1 init",
         &[
@@ -91,8 +99,8 @@ const LEFT_OUT: [&str; 7] = [
     "bank-client consents",
 ];
 
-#[test]
-fn the_lines_of_the_documents_do_what_they_say() {
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_the_documents_do_what_they_say() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let documents = DOCUMENTS.map(|path| fs::read_to_string(format!("{root}/{path}")).unwrap());
     let folder = tempfile::tempdir().unwrap();
@@ -100,6 +108,8 @@ fn the_lines_of_the_documents_do_what_they_say() {
     let sandbox = RunningSandbox::start(&dir, &[]);
     let description = sandbox.description();
     let bank_b = description["banks"]["bank-b"]["xs2a"].as_str().unwrap();
+    // The core that a reader has.
+    let core = CoreDouble::start("a-1", SystemClock.now().date_naive()).await;
     let first_call = own("examples/first_call").get_program().to_owned();
     let many_banks = own("examples/many_banks").get_program().to_owned();
     let sync = own("examples/sync").get_program().to_owned();
@@ -132,6 +142,7 @@ fn the_lines_of_the_documents_do_what_they_say() {
             .replace("/tmp/sandbox", dir.to_str().unwrap())
             .replace("https://127.0.0.1:8442", bank_b)
             .replace("127.0.0.1:8442", bank_b.trim_start_matches("https://"))
+            .replace("127.0.0.1:8080", &core.address().to_string())
             .replace(
                 "cargo run --manifest-path ../first-call/Cargo.toml",
                 first_call.to_str().unwrap(),
@@ -147,7 +158,13 @@ fn the_lines_of_the_documents_do_what_they_say() {
         let lines = own_bank
             .iter()
             .fold(lines, |lines, (port, free)| lines.replace(port, free));
-        let lines = lines.replace(SERVE, &background);
+        // One bank at a time on these ports.
+        let serve = if *sign == "bank-server check" {
+            &*background
+        } else {
+            ""
+        };
+        let lines = lines.replace(SERVE, serve);
         script += &format!("echo '@@ {number}'\n{lines}\n");
     }
     let file = folder.path().join("lines.sh");

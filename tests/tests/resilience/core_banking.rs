@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use bank_server::RunningBank;
 use bank_server::config::CoreBankingConfig;
 use chrono::{Days, TimeDelta};
+use fixtures::world::Bank;
 use serde_json::{Value, json};
 use tests::banks::Banks;
+use tests::browser::Tab;
 use tests::core_double::{CoreDouble, operation};
 use tests::http::Tpp;
 use tests::operator;
@@ -191,6 +193,11 @@ async fn an_answer_that_breaks_the_contract_is_a_fault_and_never_passed_on() {
             let account = answer["accounts"][0].as_object_mut().unwrap();
             account.remove("approvalsNeeded");
         }),
+        ("accounts", "a card number that is not masked", |answer| {
+            let account = &mut answer["accounts"][0];
+            account["kind"] = json!("card");
+            account["details"] = json!({ "maskedPan": "5331200000000077", "currency": "EUR" });
+        }),
         ("accounts", "a kind that is none", |answer| {
             answer["accounts"][0]["kind"] = json!("loan");
         }),
@@ -218,9 +225,14 @@ async fn an_answer_that_breaks_the_contract_is_a_fault_and_never_passed_on() {
 async fn each_way_to_fail_has_its_status() {
     let scene = Scene::start().await;
     let mib = 1024 * 1024;
-    let garbage = |text: &str| ResponseTemplate::new(200).set_body_string(text);
+    let garbage =
+        |text: &str| ResponseTemplate::new(200).set_body_raw(text.to_owned(), "application/json");
     for (response, status) in [
         (garbage(""), 500),
+        (
+            ResponseTemplate::new(200).set_body_string("text/plain"),
+            500,
+        ),
         (garbage("<html>"), 500),
         (garbage("{\"accountId\": "), 500),
         (garbage(&"[".repeat(100_000)), 500),
@@ -286,6 +298,24 @@ async fn a_core_that_is_down_is_left_alone_and_found_again() {
     scene.core.recover();
     scene.banks.clock.advance(TimeDelta::seconds(2));
     assert_eq!(scene.transactions().await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_can_be_tried_again_after_an_outage() {
+    let scene = Scene::start().await;
+    let created = scene.banks.consent(&scene.tpp).ask().await.json();
+    let page = created["_links"]["scaRedirect"]["href"].as_str().unwrap();
+    let path = page.split_at(page.find("/authorise/").unwrap()).1;
+    let mut browser = Tab::at(&scene.bank);
+    let anna = scene.banks.customer(Bank::B);
+    browser.log_in(&scene.banks, &anna).await;
+    scene.core.fail(|_, _| Some(ResponseTemplate::new(503)));
+    let failed = browser.get(path).await;
+    assert_eq!(failed.status, 503, "{failed:?}");
+    let again = format!("<a class=\"button\" href=\"{path}\">Try again</a>");
+    assert!(failed.html.contains(&again), "{}", failed.html);
+    scene.core.recover();
+    assert_eq!(browser.get(path).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

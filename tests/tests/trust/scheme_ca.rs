@@ -460,9 +460,14 @@ fn it_refuses_what_it_must() {
     refuses(&issue(&number, "Ines", "3651"), "and the CA's own is until");
 
     let payments = scene.vetted("PSP_PI");
+    let payments = issue(&payments, "Ines", "365");
+    refuses(&payments, "the register does not grant PSP_PI");
+    let register = payments
+        .iter()
+        .position(|argument| argument == "--register");
     refuses(
-        &issue(&payments, "Ines", "365"),
-        "the register does not grant PSP_PI",
+        &payments,
+        &format!(": {}\n", payments[register.unwrap() + 1]),
     );
 
     let issued = issue(&number, "Ines", "365");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::NaiveDate;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use shared_types::environment::{Clock, Randomness};
 use shared_types::xs2a::account::Balance;
 use shared_types::xs2a::card_account::CardTransaction;
@@ -23,7 +23,7 @@ use super::{Arrived, CoreBanking, CoreBankingError, Page, Result, TransactionQue
 use crate::bank_service::{BankService, Operation, ServiceError, ServiceKind};
 use crate::config::CoreBankingConfig;
 use crate::config_error::ConfigError;
-use crate::domain::{Account, AccountId, Arrival, PsuId};
+use crate::domain::{Account, AccountId, AccountKind, Arrival, PsuId};
 
 /// Maximum number of ids in one query. More are split over several queries.
 const MAX_IDS: usize = 1000;
@@ -107,6 +107,31 @@ impl HttpCore {
             limit: query.limit.min(MAX_ENTRIES),
             ..query.clone()
         };
+        let answer = self.entries(operation, account, &query, text).await?;
+        let page = validate::page(answer, account, &query, text.is_some());
+        self.conform(operation, page)
+    }
+
+    /// The places of a page's entries, for the contract check. Nothing is validated.
+    async fn places(
+        &self,
+        account: &Account,
+        query: &TransactionQuery,
+    ) -> Result<wire::EntryPage<IgnoredAny>> {
+        let operation = match account.kind {
+            AccountKind::Payment(_) => TRANSACTIONS,
+            AccountKind::Card(_) => CARD_TRANSACTIONS,
+        };
+        self.entries(operation, &account.id, query, None).await
+    }
+
+    async fn entries<D: DeserializeOwned + Send + 'static>(
+        &self,
+        operation: Operation,
+        account: &AccountId,
+        query: &TransactionQuery,
+        text: Option<&str>,
+    ) -> Result<wire::EntryPage<D>> {
         let entries = wire::EntriesQuery {
             account_id: account,
             date_from: query.from,
@@ -117,9 +142,7 @@ impl HttpCore {
             arrived_after: query.since.map(|Arrival(place)| place),
             text,
         };
-        let answer = self.service.query(operation, &entries).await?;
-        let page = validate::page(answer, account, &query, text.is_some());
-        self.conform(operation, page)
+        Ok(self.service.query(operation, &entries).await?)
     }
 
     fn conform<T>(&self, operation: Operation, validated: Result<T, Breach>) -> Result<T> {

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use serde::de::DeserializeOwned;
 use shared_types::decode::{Fault, Manner, Step, part};
 use shared_types::xs2a::account::AccountDetails;
+use shared_types::xs2a::card_account::CardAccountDetails;
 
 use super::wire::{AccountBalances, CoreAccount, Entry, EntryDetails, EntryPage, Kind, Ready};
 use crate::core_banking::{Page, PageKey, TransactionQuery};
@@ -20,12 +21,33 @@ pub(super) type Breach = String;
 const MAJOR: &str = "1";
 
 pub(super) fn ready(answer: &Ready) -> Result<(), Breach> {
-    let major = answer.version.split('.').next();
-    if major == Some(MAJOR) {
-        Ok(())
-    } else {
-        Err(format!("version is not {MAJOR}.x"))
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match answer.version.split_once('.') {
+        Some((MAJOR, minor)) if is_number(minor) => Ok(()),
+        _ => Err(format!("version is not {MAJOR}.x, such as {MAJOR}.0")),
     }
+}
+
+/// Most digits of a masked card number: the first eight and the last four. Longer runs than the
+/// first eight and two more are no masked number.
+const MAX_PAN_DIGITS: usize = 12;
+const MAX_PAN_RUN: usize = 10;
+
+/// The card number is masked: a whole one never reaches a TPP. Spaces and hyphens group digits.
+fn check_masked(number: &str) -> Result<(), Breach> {
+    let letters = number.bytes().filter(|byte| !matches!(byte, b' ' | b'-'));
+    let (mut digits, mut run, mut longest) = (0_usize, 0_usize, 0_usize);
+    for letter in letters {
+        run = if letter.is_ascii_digit() { run + 1 } else { 0 };
+        digits += usize::from(letter.is_ascii_digit());
+        longest = longest.max(run);
+    }
+    if digits > MAX_PAN_DIGITS || longest > MAX_PAN_RUN {
+        return Err(format!(
+            "is not masked: at most {MAX_PAN_DIGITS} digits, and {MAX_PAN_RUN} in a row"
+        ));
+    }
+    Ok(())
 }
 
 /// The answer is about the account, or the customer, of the query.
@@ -76,7 +98,12 @@ fn account(answered: CoreAccount) -> Result<Account, Breach> {
             }
             AccountKind::Payment(Box::new(details))
         }
-        Kind::Card => AccountKind::Card(Box::new(details(&answered.details)?)),
+        Kind::Card => {
+            let details: CardAccountDetails = details(&answered.details)?;
+            check_masked(details.masked_pan.as_str())
+                .map_err(|breach| format!(".details.maskedPan: {breach}"))?;
+            AccountKind::Card(Box::new(details))
+        }
     };
     Ok(Account {
         id: answered.account_id,
@@ -145,7 +172,7 @@ pub(super) fn page<D: EntryDetails>(
 ) -> Result<Page<D>, Breach> {
     subject("accountId", &answered.account_id, account)?;
     if answered.entries.len() > query.limit {
-        return Err(format!("entries: more than limit, {}", query.limit));
+        return Err("entries: more than `limit`".to_owned());
     }
     let mut last = query.after;
     for (index, entry) in answered.entries.iter().enumerate() {
@@ -210,6 +237,9 @@ fn is_within<D: EntryDetails>(entry: &Entry<D>, query: &TransactionQuery) -> Res
         Some(_) if entry.booked => {}
         _ if entry.date > query.to => return breach(".date: after `dateTo`"),
         _ => {}
+    }
+    if let Some(number) = entry.details.masked_pan() {
+        check_masked(number).map_err(|breach| format!(".details.maskedPAN: {breach}"))?;
     }
     let booking_date = entry.details.booking_date();
     match (entry.booked, booking_date) {

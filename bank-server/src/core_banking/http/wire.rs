@@ -250,6 +250,8 @@ pub(super) trait EntryDetails {
     fn id(&self) -> Option<&str>;
     /// Its booking date, if it is booked.
     fn booking_date(&self) -> Option<NaiveDate>;
+    /// The masked number of the card that was used, if it has one.
+    fn masked_pan(&self) -> Option<&str>;
 }
 
 impl EntryDetails for Transaction {
@@ -260,6 +262,10 @@ impl EntryDetails for Transaction {
     fn booking_date(&self) -> Option<NaiveDate> {
         self.booking_date
     }
+
+    fn masked_pan(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl EntryDetails for CardTransaction {
@@ -269,5 +275,9 @@ impl EntryDetails for CardTransaction {
 
     fn booking_date(&self) -> Option<NaiveDate> {
         self.booking_date
+    }
+
+    fn masked_pan(&self) -> Option<&str> {
+        self.masked_pan.as_ref().map(Text::as_str)
     }
 }

@@ -38,6 +38,13 @@ pub fn validity(certificate: &CertificateDer<'_>) -> Option<Window> {
     Some(Window::of(&parsed))
 }
 
+/// Whether the certificate can be used so: its extended key usage names the purpose, or it has none.
+/// Nothing else is looked at.
+#[must_use]
+pub fn allows(certificate: &CertificateDer<'_>, usage: Usage) -> bool {
+    Certificate::read(certificate).is_ok_and(|read| validation::allows(&read, usage))
+}
+
 /// A validated path.
 #[derive(Debug, Clone)]
 pub struct Path {

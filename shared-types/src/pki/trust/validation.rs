@@ -113,14 +113,7 @@ fn check_authorities(cas: &[&Certificate<'_>], usage: Usage) -> Result<(), Refus
         if ca.key_usage().is_some_and(|stated| !stated.key_cert_sign()) {
             return Err(Refusal::NotForCertificates { ca: ca.title() });
         }
-        let covers = ca.extended_key_usage().is_none_or(|stated| {
-            stated.any
-                || match usage {
-                    Usage::Client => stated.client_auth,
-                    Usage::Server => stated.server_auth,
-                }
-        });
-        if !covers {
+        if !allows(ca, usage) {
             return Err(Refusal::WrongUsageOfCa {
                 usage,
                 ca: ca.title(),
@@ -177,4 +170,15 @@ fn check_names(
         }
     }
     Ok(())
+}
+
+/// Whether the extended key usage names the purpose, or there is none.
+pub(super) fn allows(certificate: &Certificate<'_>, usage: Usage) -> bool {
+    certificate.extended_key_usage().is_none_or(|stated| {
+        stated.any
+            || match usage {
+                Usage::Client => stated.client_auth,
+                Usage::Server => stated.server_auth,
+            }
+    })
 }

@@ -38,7 +38,7 @@ pub struct PsuData {
     pub additional_encrypted_password: Option<Secret>,
 }
 
-/// [`UpdatePsuData`] as it is written.
+/// `UpdatePsuData` as it is written.
 #[skip_serializing_none]
 #[derive(Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
