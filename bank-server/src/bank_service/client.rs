@@ -1,4 +1,4 @@
-//! HTTP client of such a service: timeouts, bounded concurrency, one repetition, circuit breaker,
+//! HTTP client for the bank's own systems: timeouts, bounded concurrency, one repetition, circuit breaker,
 //! and the size limit of an answer.
 
 use std::sync::Arc;
@@ -29,11 +29,11 @@ use crate::telemetry::spans::inject;
 use crate::transport::fetch::{no_tls, root_cause};
 use crate::transport::service_tls::{ServiceTls, ServiceVerdicts};
 
-/// Maximum size of an answer with many accounts or entries.
-const MANY: usize = 32 * 1024 * 1024;
+/// Maximum size of an answer with a list of any length.
+const MAX_LIST_BYTES: usize = 32 * 1024 * 1024;
 
-/// Maximum size of an answer with one.
-const ONE: usize = 1024 * 1024;
+/// Maximum size of other answers.
+const MAX_OBJECT_BYTES: usize = 1024 * 1024;
 
 /// Elements of all lists in an answer together: a thousand entries with several hundred each.
 const MAX_ELEMENTS: usize = 500_000;
@@ -210,15 +210,15 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
-    /// An answer with many elements.
-    pub(crate) const fn many(name: &'static str) -> Self {
-        let max_bytes = MANY;
+    /// An answer with a list of any length.
+    pub(crate) const fn list(name: &'static str) -> Self {
+        let max_bytes = MAX_LIST_BYTES;
         Self { name, max_bytes }
     }
 
-    /// An answer with one.
-    pub(crate) const fn one(name: &'static str) -> Self {
-        let max_bytes = ONE;
+    /// Another answer.
+    pub(crate) const fn object(name: &'static str) -> Self {
+        let max_bytes = MAX_OBJECT_BYTES;
         Self { name, max_bytes }
     }
 }
@@ -281,13 +281,13 @@ impl ServiceClient {
     /// Reads a resource without parameters.
     pub(super) async fn get<A: DeserializeOwned + Send + 'static>(
         self: &Arc<Self>,
-        operation: &'static str,
+        operation: Operation,
     ) -> Result<A, ServiceError> {
         let call = Call {
-            operation,
+            operation: operation.name,
             method: Method::GET,
             body: Vec::new(),
-            max_bytes: ONE,
+            max_bytes: operation.max_bytes,
         };
         self.send(call).await
     }

@@ -1,6 +1,7 @@
 //! Client of an HTTP service of the bank's own: its core banking system, its SCA methods.
 
 mod client;
+mod contract;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,19 +14,22 @@ use uuid::Uuid;
 
 pub(crate) use self::client::{Operation, ServiceError};
 use self::client::{ServiceClient, Setup};
+pub(crate) use self::contract::{Breach, Ready, matches_query};
 use crate::config::ServiceSection;
 use crate::config_error::ConfigError;
 use crate::transport::pem_files::{KeySource, Source};
 use crate::transport::service_tls::ServiceTls;
 
-/// A kind of service.
+const READY: Operation = Operation::object("ready");
+
+/// Kind of a service: its names, and its operations without repetition.
 pub(crate) struct ServiceKind {
     /// Name in logs and traces.
     pub(crate) name: &'static str,
     /// Name of the counter of queries, and its description.
     pub(crate) metric: &'static str,
     pub(crate) help: &'static str,
-    /// Operations that are not repeated after a failure, because they have an effect.
+    /// Operations that are not repeated after a failure: a second attempt counts.
     pub(crate) not_repeated: &'static [&'static str],
 }
 
@@ -97,18 +101,23 @@ impl BankService {
         self.client.query(operation, query).await
     }
 
-    /// Reads a resource without parameters.
-    pub(crate) async fn get<A: DeserializeOwned + Send + 'static>(
-        &self,
-        operation: &'static str,
-    ) -> Result<A, ServiceError> {
-        self.client.get(operation).await
+    /// Whether the service can answer, and speaks a version of the contract that is known.
+    pub(crate) async fn ready(&self) -> Result<(), ServiceError> {
+        let answer: Ready = self.client.get(READY).await?;
+        self.conform(READY, answer.check_version())
     }
 
-    /// Counts a breach of the contract, and returns its error.
-    pub(crate) fn breach(&self, operation: &'static str, breach: String) -> ServiceError {
-        self.client.count(operation, "breach");
-        ServiceError::Breach { operation, breach }
+    /// Counts a breach of the contract.
+    pub(crate) fn conform<T>(
+        &self,
+        operation: Operation,
+        validated: Result<T, Breach>,
+    ) -> Result<T, ServiceError> {
+        validated.map_err(|breach| {
+            let operation = operation.name;
+            self.client.count(operation, "breach");
+            ServiceError::Breach { operation, breach }
+        })
     }
 
     /// Reads certificate, key and anchors again if their files have changed, and opens new

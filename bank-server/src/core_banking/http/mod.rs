@@ -17,10 +17,11 @@ use shared_types::xs2a::transaction::Transaction;
 
 pub use self::check::{CheckOutcome, check};
 pub use self::openapi::core_banking_api;
-use self::validate::Breach;
 use self::wire::EntryDetails;
 use super::{Arrived, CoreBanking, CoreBankingError, Page, Result, TransactionQuery, search};
-use crate::bank_service::{BankService, Operation, ServiceError, ServiceKind};
+use crate::bank_service::{
+    BankService, Breach, Operation, ServiceError, ServiceKind, matches_query,
+};
 use crate::config::CoreBankingConfig;
 use crate::config_error::ConfigError;
 use crate::domain::{Account, AccountId, AccountKind, Arrival, PsuId};
@@ -42,13 +43,13 @@ const fn day(year: i32, month: u32, day: u32) -> NaiveDate {
 /// Maximum `limit` of a query.
 const MAX_ENTRIES: usize = 1000;
 
-const CUSTOMER_ACCOUNTS: Operation = Operation::many("customer-accounts");
-const ACCOUNTS: Operation = Operation::many("accounts");
-const BALANCES: Operation = Operation::many("balances");
-const TRANSACTIONS: Operation = Operation::many("transactions");
-const CARD_TRANSACTIONS: Operation = Operation::many("card-transactions");
-const TRANSACTION: Operation = Operation::one("transaction");
-const ARRIVAL: Operation = Operation::one("arrival");
+const CUSTOMER_ACCOUNTS: Operation = Operation::list("customer-accounts");
+const ACCOUNTS: Operation = Operation::list("accounts");
+const BALANCES: Operation = Operation::list("balances");
+const TRANSACTIONS: Operation = Operation::list("transactions");
+const CARD_TRANSACTIONS: Operation = Operation::list("card-transactions");
+const TRANSACTION: Operation = Operation::object("transaction");
+const ARRIVAL: Operation = Operation::object("arrival");
 
 const KIND: ServiceKind = ServiceKind {
     name: "core banking system",
@@ -146,23 +147,21 @@ impl HttpCore {
     }
 
     fn conform<T>(&self, operation: Operation, validated: Result<T, Breach>) -> Result<T> {
-        validated.map_err(|breach| self.service.breach(operation.name, breach).into())
+        Ok(self.service.conform(operation, validated)?)
     }
 }
 
 #[async_trait]
 impl CoreBanking for HttpCore {
     async fn ready(&self) -> Result<()> {
-        let operation = "ready";
-        let answer = self.service.get(operation).await?;
-        validate::ready(&answer).map_err(|breach| self.service.breach(operation, breach).into())
+        Ok(self.service.ready().await?)
     }
 
     async fn accounts_of(&self, psu: &PsuId) -> Result<Vec<Account>> {
         let PsuId(customer_id) = psu;
         let query = wire::CustomerAccountsQuery { customer_id };
         let answer: wire::CustomerAccounts = self.service.query(CUSTOMER_ACCOUNTS, &query).await?;
-        let subject = validate::subject("customerId", &answer.customer_id, customer_id);
+        let subject = matches_query("customerId", &answer.customer_id, customer_id);
         self.conform(
             CUSTOMER_ACCOUNTS,
             subject.and_then(|()| validate::accounts(answer.accounts)),
@@ -211,8 +210,8 @@ impl CoreBanking for HttpCore {
         };
         let answer: wire::OneTransaction = self.service.query(TRANSACTION, &query).await?;
         let id = answer.details.as_ref().map(|details| details.id());
-        let validated = validate::subject("accountId", &answer.account_id, account).and(match id {
-            Some(id) => validate::subject("transactionId", &id, &Some(transaction_id)),
+        let validated = matches_query("accountId", &answer.account_id, account).and(match id {
+            Some(id) => matches_query("transactionId", &id, &Some(transaction_id)),
             None => Ok(()),
         });
         self.conform(TRANSACTION, validated)?;
@@ -241,7 +240,7 @@ impl CoreBanking for HttpCore {
             reference,
         };
         let answer: wire::ArrivalAnswer = self.service.query(ARRIVAL, &query).await?;
-        let subject = validate::subject("accountId", &answer.account_id, account);
+        let subject = matches_query("accountId", &answer.account_id, account);
         self.conform(ARRIVAL, subject)?;
         Ok(answer.arrival.map(|arrival| Arrived {
             place: Arrival(arrival.sequence),

@@ -5,6 +5,7 @@ use shared_types::xs2a::transaction::{BookingStatus, Transaction};
 use utoipa::OpenApi;
 
 use super::wire;
+use crate::bank_service::Ready;
 use crate::openapi::{SharedAnswers, to_text};
 
 #[derive(OpenApi)]
@@ -38,7 +39,7 @@ pub fn core_banking_api() -> String {
 }
 
 /// Whether the core can answer.
-#[utoipa::path(get, path = "/v1/ready", responses((status = 200, description = "The answer", body = wire::Ready)))]
+#[utoipa::path(get, path = "/v1/ready", responses((status = 200, description = "The answer", body = Ready)))]
 #[expect(dead_code, reason = "carries the description of the operation")]
 fn ready() {}
 

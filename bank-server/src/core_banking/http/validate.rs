@@ -9,24 +9,10 @@ use shared_types::decode::{Fault, Manner, Step, part};
 use shared_types::xs2a::account::AccountDetails;
 use shared_types::xs2a::card_account::CardAccountDetails;
 
-use super::wire::{AccountBalances, CoreAccount, Entry, EntryDetails, EntryPage, Kind, Ready};
+use super::wire::{AccountBalances, CoreAccount, Entry, EntryDetails, EntryPage, Kind};
+use crate::bank_service::{Breach, matches_query};
 use crate::core_banking::{Page, PageKey, TransactionQuery};
 use crate::domain::{Account, AccountId, AccountKind, Arrival};
-
-/// A breach of the contract.
-pub(super) type Breach = String;
-
-/// Version of the contract that this bank server speaks; a core may have a later one of the same
-/// first number.
-const MAJOR: &str = "1";
-
-pub(super) fn ready(answer: &Ready) -> Result<(), Breach> {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match answer.version.split_once('.') {
-        Some((MAJOR, minor)) if is_number(minor) => Ok(()),
-        _ => Err(format!("version is not {MAJOR}.x, such as {MAJOR}.0")),
-    }
-}
 
 /// Most digits of a masked card number: the first eight and the last four. Longer runs than the
 /// first eight and two more are no masked number.
@@ -48,15 +34,6 @@ fn check_masked(number: &str) -> Result<(), Breach> {
         ));
     }
     Ok(())
-}
-
-/// The answer is about the account, or the customer, of the query.
-pub(super) fn subject<T: PartialEq>(name: &str, answered: &T, queried: &T) -> Result<(), Breach> {
-    if answered == queried {
-        Ok(())
-    } else {
-        Err(format!("{name} is not that of the query"))
-    }
 }
 
 /// Accounts, each once, in the standard's form.
@@ -170,7 +147,7 @@ pub(super) fn page<D: EntryDetails>(
     query: &TransactionQuery,
     is_search: bool,
 ) -> Result<Page<D>, Breach> {
-    subject("accountId", &answered.account_id, account)?;
+    matches_query("accountId", &answered.account_id, account)?;
     if answered.entries.len() > query.limit {
         return Err("entries: more than `limit`".to_owned());
     }

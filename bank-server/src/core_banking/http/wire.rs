@@ -11,14 +11,6 @@ use utoipa::ToSchema;
 use crate::core_banking::PageKey;
 use crate::domain::AccountId;
 
-/// Answer of `ready`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct Ready {
-    /// Version of the contract that the core implements.
-    #[schema(example = "1.0")]
-    pub(super) version: String,
-}
-
 /// Query for the accounts of one customer.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -13,7 +13,9 @@ use shared_types::xs2a::authorisation::ChallengeData;
 
 pub use self::openapi::sca_methods_api;
 use super::{ChallengeRequest, ChallengeState, ExternalMethod, ScaMethods, ScaMethodsError};
-use crate::bank_service::{BankService, Operation, ServiceError, ServiceKind};
+use crate::bank_service::{
+    BankService, Breach, Operation, ServiceError, ServiceKind, matches_query,
+};
 use crate::config::ScaMethodsConfig;
 use crate::config_error::ConfigError;
 use crate::domain::{ExternalMethodId, PsuId};
@@ -22,10 +24,10 @@ use crate::domain::{ExternalMethodId, PsuId};
 const MAX_METHODS: usize = 20;
 
 /// Maximum length of a method's name, in characters.
-const MAX_NAME: usize = 140;
+const MAX_NAME_CHARS: usize = 140;
 
 /// Maximum length of a method's explanation, in characters.
-const MAX_EXPLANATION: usize = 500;
+const MAX_EXPLANATION_CHARS: usize = 500;
 
 /// Wait after a 429 without `Retry-After`.
 const DEFAULT_WAIT: TimeDelta = TimeDelta::seconds(30);
@@ -33,10 +35,10 @@ const DEFAULT_WAIT: TimeDelta = TimeDelta::seconds(30);
 /// Longest wait that `Retry-After` can state.
 const MAX_WAIT: TimeDelta = TimeDelta::hours(24);
 
-const CUSTOMER_METHODS: Operation = Operation::one("customer-methods");
-const START: Operation = Operation::one("start-challenge");
-const STATE: Operation = Operation::one("challenge-state");
-const VERIFY: Operation = Operation::one("verify-code");
+const CUSTOMER_METHODS: Operation = Operation::object("customer-methods");
+const START: Operation = Operation::object("start-challenge");
+const STATE: Operation = Operation::object("challenge-state");
+const VERIFY: Operation = Operation::object("verify-code");
 
 const KIND: ServiceKind = ServiceKind {
     name: "SCA methods service",
@@ -74,12 +76,9 @@ impl HttpScaMethods {
     fn conform<T>(
         &self,
         operation: Operation,
-        validated: Result<T, String>,
+        validated: Result<T, Breach>,
     ) -> Result<T, ScaMethodsError> {
-        validated.map_err(|breach| {
-            let error = self.service.breach(operation.name, breach);
-            ScaMethodsError::Failed(Box::new(error))
-        })
+        Ok(self.service.conform(operation, validated)?)
     }
 }
 
@@ -96,21 +95,14 @@ impl From<ServiceError> for ScaMethodsError {
 #[async_trait]
 impl ScaMethods for HttpScaMethods {
     async fn ready(&self) -> Result<(), ScaMethodsError> {
-        let operation = Operation::one("ready");
-        let answer: wire::Ready = self.service.get(operation.name).await?;
-        let major = answer.version.split('.').next();
-        let validated = match major {
-            Some("1") => Ok(()),
-            _ => Err("version is not 1.x".to_owned()),
-        };
-        self.conform(operation, validated)
+        Ok(self.service.ready().await?)
     }
 
     async fn methods_of(&self, psu: &PsuId) -> Result<Vec<ExternalMethod>, ScaMethodsError> {
         let PsuId(customer_id) = psu;
         let query = wire::CustomerMethodsQuery { customer_id };
         let answer: wire::CustomerMethods = self.service.query(CUSTOMER_METHODS, &query).await?;
-        let validated = same("customerId", &answer.customer_id, customer_id)
+        let validated = matches_query("customerId", &answer.customer_id, customer_id)
             .and_then(|()| methods(answer.methods));
         self.conform(CUSTOMER_METHODS, validated)
     }
@@ -142,8 +134,8 @@ impl ScaMethods for HttpScaMethods {
             }
             error => error.into(),
         })?;
-        let same = same("challengeId", &answer.challenge_id, query.challenge_id);
-        self.conform(START, same)?;
+        let validated = matches_query("challengeId", &*answer.challenge_id, query.challenge_id);
+        self.conform(START, validated)?;
         Ok(answer.challenge_data.unwrap_or_default())
     }
 
@@ -164,16 +156,7 @@ impl ScaMethods for HttpScaMethods {
     }
 }
 
-/// The answer is about the customer, or the challenge, of the query.
-fn same(name: &str, answered: &str, queried: &str) -> Result<(), String> {
-    if answered == queried {
-        Ok(())
-    } else {
-        Err(format!("{name} is not that of the query"))
-    }
-}
-
-fn methods(answered: Vec<wire::CustomerMethod>) -> Result<Vec<ExternalMethod>, String> {
+fn methods(answered: Vec<wire::CustomerMethod>) -> Result<Vec<ExternalMethod>, Breach> {
     if answered.len() > MAX_METHODS {
         return Err(format!("methods has more than {MAX_METHODS} elements"));
     }
@@ -187,11 +170,11 @@ fn methods(answered: Vec<wire::CustomerMethod>) -> Result<Vec<ExternalMethod>, S
         if !ids.insert(id.clone()) {
             return Err(at("methodId: comes twice"));
         }
-        if is_too_long(&method.name, MAX_NAME) {
+        if is_too_long(&method.name, MAX_NAME_CHARS) {
             return Err(at("name: is too long"));
         }
         let explanation = method.explanation.as_deref().unwrap_or_default();
-        if is_too_long(explanation, MAX_EXPLANATION) {
+        if is_too_long(explanation, MAX_EXPLANATION_CHARS) {
             return Err(at("explanation: is too long"));
         }
         methods.push(ExternalMethod {
@@ -209,8 +192,8 @@ fn is_too_long(text: &str, max: usize) -> bool {
     text.chars().nth(max).is_some()
 }
 
-fn state(answered: wire::State, challenge_id: &str) -> Result<ChallengeState, String> {
-    same("challengeId", &answered.challenge_id, challenge_id)?;
+fn state(answered: wire::State, challenge_id: &str) -> Result<ChallengeState, Breach> {
+    matches_query("challengeId", &*answered.challenge_id, challenge_id)?;
     Ok(match answered.status {
         wire::Status::Pending => ChallengeState::Pending {
             attempts_left: answered.attempts_left,

@@ -3,6 +3,7 @@
 use utoipa::OpenApi;
 
 use super::wire;
+use crate::bank_service::Ready;
 use crate::openapi::{SharedAnswers, to_text};
 
 #[derive(OpenApi)]
@@ -26,7 +27,7 @@ pub fn sca_methods_api() -> String {
 }
 
 /// Whether the service can answer.
-#[utoipa::path(get, path = "/v1/ready", responses((status = 200, description = "The answer", body = wire::Ready)))]
+#[utoipa::path(get, path = "/v1/ready", responses((status = 200, description = "The answer", body = Ready)))]
 #[expect(dead_code, reason = "carries the description of the operation")]
 fn ready() {}
 

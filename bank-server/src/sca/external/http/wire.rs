@@ -8,14 +8,6 @@ use uuid::Uuid;
 use super::super::AnswerKind;
 use crate::domain::ApprovalFacts;
 
-/// Answer of `ready`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct Ready {
-    /// Version of the contract that the service implements.
-    #[schema(example = "1.0")]
-    pub(super) version: String,
-}
-
 /// Query for the methods of a customer.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
