@@ -40,7 +40,11 @@ impl Scene {
         let mut section = core.section();
         change(&mut section);
         let bank = banks
-            .replica_of_b(|config| config.core_banking = Some(section))
+            .replica_of_b(|config| {
+                config.core_banking = Some(section);
+                // Until the circuit opens, about a hundred reads wait, and more on a busy machine.
+                config.limits.max_requests_per_organisation = 10_000;
+            })
             .await;
         let identity = banks.sandbox.pki.bank_a.qwac.clone();
         Self {
