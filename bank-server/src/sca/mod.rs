@@ -1,7 +1,7 @@
 //! Strong customer authentication (Delegated Regulation (EU) 2018/389).
 //!
-//! Two elements of different kinds: knowledge, the password, and possession, by one of the
-//! [`Method`]s. A proof is valid for one [`Subject`] alone: a code that was made for one
+//! Two elements of different kinds: knowledge, the password, and possession, by a built-in method or
+//! an [external] one. A proof is valid for one [`Subject`] alone: a code that was made for one
 //! authorisation is useless for another. Guesses are limited by their [`Source`], so that an
 //! attacker cannot lock a customer out for good.
 
