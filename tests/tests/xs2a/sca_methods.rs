@@ -283,6 +283,10 @@ async fn an_approval_in_the_banks_app_serves_the_decoupled_approach() {
     story.service.wait_for_challenge(&id).await;
     story.service.answer(&id, "over");
     story.service.wait_for_poll(&id).await;
+    // A later round: that one has ended.
+    let (_, next) = story.decoupled(CUSTOMER).await;
+    story.service.wait_for_challenge(&next).await;
+    story.service.wait_for_poll(&next).await;
     let status = async || {
         story
             .bank
