@@ -16,7 +16,7 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// The version is one that this bank server speaks: a later one of the same first number is.
+    /// Checks that the major version is the one that this bank server speaks.
     pub(super) fn check_version(&self) -> Result<(), Breach> {
         const MAJOR: &str = "1";
 
@@ -29,7 +29,7 @@ impl Ready {
     }
 }
 
-/// The answer is about what was asked for.
+/// Checks that a property of an answer, such as the account, equals that of its query.
 pub(crate) fn matches_query<T: PartialEq + ?Sized>(
     name: &str,
     answered: &T,

@@ -101,7 +101,7 @@ impl BankService {
         self.client.query(operation, query).await
     }
 
-    /// Whether the service can answer, and speaks a version of the contract that is known.
+    /// Readiness of the service. Fails too if it speaks another major version of its contract.
     pub(crate) async fn ready(&self) -> Result<(), ServiceError> {
         let answer: Ready = self.client.get(READY).await?;
         self.conform(READY, answer.check_version())

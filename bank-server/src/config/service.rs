@@ -1,4 +1,4 @@
-//! HTTP service of the bank's own, as a section of the configuration describes it.
+//! Address, certificates and limits of an HTTP service of the bank's own.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use url::Url;
 use super::is_loopback;
 use crate::config_error::ConfigError;
 
-/// Address, certificates and limits of such a service.
+/// Such a service, as its section of the configuration describes it.
 pub(crate) struct ServiceSection<'a> {
     /// Name of the section.
     pub(crate) name: &'static str,
